@@ -1,0 +1,69 @@
+"""Safe promotion and live use of PPO trading policies on MLflow.
+
+Importing the package loads the standard library and packaging alone; each public name loads its module when it is
+first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from mlflow_ppo_flavor import version
+
+__version__ = version.VERSION
+
+
+_HOMES = {
+    "contract.releases": (
+        "CURRENT_MODEL_VERSION",
+        "CURRENT_TRADER_VERSION",
+        "MODEL_SPECS",
+        "MODEL_TRADER_COMPATIBILITY",
+        "get_checkpoint_metadata",
+    ),
+    "contract.spec": ("Action", "BarSpec", "ModelSpec", "Sizing"),
+    "contract.reference": ("Reference",),
+    "contract.trader": ("Announcement", "Trader"),
+    "contract.compatibility": ("Finding", "Verdict", "check_compatibility", "judge"),
+    "contract.breakage": ("Breakage", "breakages"),
+    "contract.interpretation": ("interpret_action",),
+    "errors": (
+        "ActionError",
+        "BarsError",
+        "CheckpointError",
+        "IncompatibleModel",
+        "IntegrityError",
+        "ObservationError",
+        "PPOFlavorError",
+        "PromotionRefused",
+        "RegistryError",
+        "SpecError",
+        "UnknownFormat",
+    ),
+    "model.policy": ("ActorCritic",),
+    "model.checkpoint": (
+        "Checkpoint",
+        "assert_compatibility",
+        "detect_version_from_checkpoint",
+        "load_checkpoint",
+        "save_checkpoint",
+    ),
+    "model.golden": ("record_golden",),
+    "flavor": ("load_model", "log_model", "save_model"),
+    "announcement": ("announce_trader",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

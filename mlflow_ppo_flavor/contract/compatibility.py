@@ -1,0 +1,195 @@
+"""spec × trader → Verdict. One function judges for the gate and for the trader itself, so they can't disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from packaging.specifiers import SpecifierSet
+
+from mlflow_ppo_flavor.contract import parsing
+from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
+from mlflow_ppo_flavor.contract.spec import ModelSpec, feature_name
+from mlflow_ppo_flavor.contract.trader import Trader
+
+Kind = Literal["version", "safety", "warning"]
+KINDS: tuple[Kind, ...] = ("version", "safety", "warning")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault: its code, its kind (safety always fails, version fails when strict, warning never), and what to do.
+
+    `expected` is a phrase that follows a comma, such as `this trader computes rsi_14@1`.
+    """
+
+    code: str
+    kind: Kind
+    place: str
+    found: str
+    expected: str
+    remedy: str
+
+    @property
+    def message(self) -> str:
+        """`features[3]: found rsi_14@2, this trader computes rsi_14@1: upgrade the trader`."""
+        return f"{self.place}: found {self.found}, {self.expected}: {self.remedy}"
+
+    def to_dict(self) -> dict[str, str]:
+        """The finding as JSON values."""
+        return {member.name: getattr(self, member.name) for member in fields(self)}
+
+    @classmethod
+    def from_dict(cls, data: object, path: str = "") -> Finding:
+        """Read a finding; SpecError with its dotted path for anything else."""
+        read = parsing.mapping(data, path, [member.name for member in fields(cls)])
+        texts = {m.name: parsing.take(read, m.name, path, parsing.text) for m in fields(cls) if m.name != "kind"}
+        return cls(kind=parsing.take(read, "kind", path, parsing.choice, of=KINDS), **texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All findings of one question, and whether they allow it."""
+
+    findings: tuple[Finding, ...]
+    strict: bool
+
+    @property
+    def allowed(self) -> bool:
+        """No safety finding and, when strict, no version finding."""
+        return not self.blocking
+
+    @property
+    def blocking(self) -> tuple[Finding, ...]:
+        """The findings that don't allow it: safety ones first."""
+        safety = tuple(f for f in self.findings if f.kind == "safety")
+        return safety + tuple(f for f in self.findings if f.kind == "version" and self.strict)
+
+    @property
+    def text(self) -> str:
+        """The verdict in words: its outcome, then one finding a line."""
+        outcome = "allowed" if self.allowed else f"refused, {len(self.blocking)} finding(s)"
+        return "\n".join([outcome, *(f"  [{f.kind}] {f.message}" for f in self.findings)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as JSON values."""
+        return {
+            "allowed": self.allowed,
+            "strict": self.strict,
+            "findings": [f.to_dict() for f in self.findings],
+        }
+
+    @classmethod
+    def from_dict(cls, data: object, path: str = "") -> Verdict:
+        """Read a verdict; `allowed` is derived again, never believed. SpecError for anything else."""
+        read = parsing.mapping(data, path, ("allowed", "strict", "findings"))
+        findings = parsing.take(read, "findings", path, lambda v, at: parsing.sequence(v, at, Finding.from_dict))
+        return cls(findings, parsing.take(read, "strict", path, parsing.flag))
+
+
+def judge(
+    spec: ModelSpec,
+    trader: Trader,
+    *,
+    proven: bool,
+    strict: bool,
+    timeframe: str | None = None,
+    adjustment: str | None = None,
+    symbols: Sequence[str] = (),
+) -> Verdict:
+    """May this trader run a model of this spec? Every finding, none left out.
+
+    `proven`: the model carries golden decisions. `timeframe`, `adjustment`, `symbols`: what the trader was told to
+    trade; None or empty takes the spec's own.
+    """
+    findings = (
+        *_format_findings(spec, trader),
+        *_version_findings(spec, trader),
+        *_feature_findings(spec, trader),
+        *_bar_findings(spec, timeframe, adjustment),
+        *_proof_findings(spec, trader, proven),
+        *_symbol_findings(spec, symbols),
+    )
+    return Verdict(findings, strict)
+
+
+def check_compatibility(spec: ModelSpec, trader_version: str = CURRENT_TRADER_VERSION, strict: bool = False) -> Verdict:
+    """May the released trader of this version run a model of this spec, golden decisions aside?
+
+    SpecError where `trader_version` is no PEP 440 version.
+    """
+    return judge(spec, Trader.released(trader_version), proven=True, strict=strict)
+
+
+def _format_findings(spec: ModelSpec, trader: Trader) -> list[Finding]:
+    if spec.format in trader.spec_formats:
+        return []
+    reads = f"this trader reads {', '.join(map(str, trader.spec_formats))}"
+    return [Finding("spec_format", "safety", "format", str(spec.format), reads, "upgrade the trader")]
+
+
+def _version_findings(spec: ModelSpec, trader: Trader) -> list[Finding]:
+    # prereleases of a trader count as what they are: 2.7.0rc1 is not 2.7.0
+    if SpecifierSet(spec.requires_trader).contains(trader.version, prereleases=True):
+        return []
+    expected = f"model {spec.version} requires trader {spec.requires_trader}"
+    remedy = f"upgrade the trader to {spec.requires_trader} or choose a model that {trader.version} runs"
+    return [Finding("trader_version", "version", "requires_trader", f"trader {trader.version}", expected, remedy)]
+
+
+def _feature_findings(spec: ModelSpec, trader: Trader) -> list[Finding]:
+    computed = {feature_name(reference): reference for reference in trader.features}
+    findings = []
+    for i, reference in enumerate(spec.features):
+        if reference in trader.features:
+            continue
+        own = computed.get(feature_name(reference))
+        expected = f"this trader computes {own}" if own else f"this trader doesn't compute {feature_name(reference)}"
+        findings.append(Finding("feature", "safety", f"features[{i}]", reference, expected, "upgrade the trader"))
+    return findings
+
+
+def _bar_findings(spec: ModelSpec, timeframe: str | None, adjustment: str | None) -> list[Finding]:
+    if spec.bars is None:
+        return []
+    findings = []
+    for place, told, trained in (
+        ("timeframe", timeframe, spec.bars.timeframe),
+        ("adjustment", adjustment, spec.bars.adjustment),
+    ):
+        if told is not None and told != trained:
+            expected = f"the model was trained on {trained}"
+            findings.append(
+                Finding(place, "safety", f"bars.{place}", told, expected, f"leave the flag out or give {trained}")
+            )
+    return findings
+
+
+def _proof_findings(spec: ModelSpec, trader: Trader, proven: bool) -> list[Finding]:
+    kind: Kind = "warning" if trader.paper else "safety"
+    money = "on paper this is a warning" if trader.paper else "real money needs proof"
+    findings = []
+    if not proven:
+        remedy = "record golden decisions with the code that trained it"
+        findings.append(Finding("unproven", kind, "golden", "no golden decisions", money, remedy))
+    if spec.bars is None:
+        remedy = "fill them at training with spec.for_bars(...)"
+        findings.append(Finding("unproven", kind, "bars", "no timeframe and adjustment", money, remedy))
+    return findings
+
+
+def _symbol_findings(spec: ModelSpec, symbols: Sequence[str]) -> list[Finding]:
+    trained = ", ".join(spec.symbols)
+    return [
+        Finding(
+            "symbol",
+            "warning",
+            "symbols",
+            symbol,
+            f"the model was trained on {trained}",
+            "check that this is wanted",
+        )
+        for symbol in symbols
+        if spec.symbols and symbol not in spec.symbols
+    ]

@@ -1,0 +1,93 @@
+"""The exceptions of the package: one small tree.
+
+PPOFlavorError
+├── SpecError              a value of the contract that can't be read: dotted path, found, expected (also ValueError)
+│   └── UnknownFormat      a format number that this code doesn't know: refused, never guessed
+├── BarsError              bars refused at the edge, with every fault (also ValueError)
+├── ObservationError       an observation of the wrong shape, kind or with non-finite numbers (also ValueError)
+├── ActionError            an action that the stored spec doesn't know (also ValueError)
+├── CheckpointError        a checkpoint that can't be read or written (also ValueError)
+├── IncompatibleModel      a verdict that doesn't allow the model, with all its findings
+├── IntegrityError         a model's files aren't what its MLmodel lists
+├── TrainingDiverged       training met a gradient that isn't finite: it can't go on
+└── RegistryError          the registry can't be reached or answered something unusable
+    └── PromotionRefused   the registry's gate refused an operation, with the findings it gave
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow_ppo_flavor.contract.compatibility import Verdict
+
+
+class PPOFlavorError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class SpecError(PPOFlavorError, ValueError):
+    """A value of the contract that can't be read; the message starts with its dotted path."""
+
+    def __init__(self, path: str, found: object, expected: str, remedy: str = "") -> None:
+        self.path, self.found, self.expected, self.remedy = path, found, expected, remedy
+        super().__init__(f"{path}: found {found}, expected {expected}" + (f": {remedy}" if remedy else ""))
+
+
+class UnknownFormat(SpecError):
+    """A format number that this code doesn't know: it is refused, never guessed."""
+
+
+class BarsError(PPOFlavorError, ValueError):
+    """Bars refused at the edge; `faults` holds every fault as a value."""
+
+    def __init__(self, message: str, faults: Sequence[Any] = ()) -> None:
+        self.faults = tuple(faults)
+        super().__init__(message)
+
+
+class ObservationError(PPOFlavorError, ValueError):
+    """An observation of the wrong shape or kind, or one that holds NaN or infinity."""
+
+
+class ActionError(PPOFlavorError, ValueError):
+    """An action that the stored spec doesn't know, or that isn't an integer."""
+
+
+class CheckpointError(PPOFlavorError, ValueError):
+    """A checkpoint that can't be read or written."""
+
+
+class IncompatibleModel(PPOFlavorError):
+    """A verdict that doesn't allow the model; `verdict` holds all its findings."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        super().__init__(verdict.text)
+
+
+class IntegrityError(PPOFlavorError):
+    """A model's files aren't what its MLmodel lists."""
+
+
+class TrainingDiverged(PPOFlavorError):
+    """Training met a gradient that isn't finite; nothing learned after that would mean anything."""
+
+    def __init__(self, update: int, norm: float, learning_rate: float) -> None:
+        super().__init__(
+            f"update {update}: found a gradient norm of {norm}, expected a finite number: "
+            f"lower learning_rate ({learning_rate:g}) or reward_scale, or look for extreme rewards"
+        )
+
+
+class RegistryError(PPOFlavorError):
+    """The registry can't be reached, or answered something that can't be used."""
+
+
+class PromotionRefused(RegistryError):
+    """The registry's gate refused an operation; `findings` are those of its answer, as dicts."""
+
+    def __init__(self, message: str, findings: Sequence[dict[str, Any]] = ()) -> None:
+        self.findings = tuple(findings)
+        super().__init__(message)

@@ -1,0 +1,34 @@
+"""How much each test tier tries: the only place in the tests with counts.
+
+`make test` runs the short tier, every behaviour once with sampled counts; `make test-long`
+(MLFLOW_PPO_TIER=long) runs the counts that a release needs. A test takes its counts from here and never
+writes one itself.
+"""
+
+import os
+
+TIER_VARIABLE = "MLFLOW_PPO_TIER"
+TIER = os.environ.get(TIER_VARIABLE, "short")
+if TIER not in ("short", "long"):
+    raise ValueError(f"{TIER_VARIABLE}: found {TIER!r}, expected 'short' or 'long': unset it or choose one")
+
+
+def count(short: int, long: int) -> int:
+    """The count of this run's tier."""
+    return long if TIER == "long" else short
+
+
+# Hypothesis examples of a property whose single example takes about a millisecond: the default.
+EXAMPLES = count(50, 1_000)
+# Of a property whose single example takes about 10 milliseconds: whole feature matrices, models in memory.
+SLOW_EXAMPLES = count(15, 300)
+# Of a property whose single example takes about 100 milliseconds: saved models, databases.
+COSTLY_EXAMPLES = count(5, 60)
+# Steps of a stateful (rule-based) test, one run of it.
+STATEFUL_STEPS = count(20, 100)
+# Bars of a generated series where its length isn't the point.
+SERIES_BARS = count(700, 4_000)
+# Different bars at which a parity test starts.
+START_BARS = count(8, 50)
+# Seeds that a learning test must win with.
+SEEDS = tuple(range(count(1, 3)))
