@@ -1,0 +1,1 @@
+"""The command line `mlflow-ppo`: one lazily imported module for each command."""

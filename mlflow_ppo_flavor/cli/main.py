@@ -1,0 +1,95 @@
+"""The command `mlflow-ppo`: a table of commands, each imported when it is called.
+
+Exit codes: 0 allowed or done, 1 refused, 2 wrong usage, something unreachable, missing or broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import click
+
+from mlflow_ppo_flavor.errors import PPOFlavorError
+from mlflow_ppo_flavor.version import VERSION
+
+_OURS = ("mlflow_ppo_flavor", "training", "live")
+
+
+@dataclass(frozen=True)
+class CommandEntry:
+    """One command: the module that has it as `command`, its line of help, the extra that it needs."""
+
+    module: str
+    help: str
+    extra: str = "model"
+
+
+# The one list of commands. A module is imported when its command is called, so that `--help` stays fast.
+COMMANDS: dict[str, CommandEntry] = {}
+
+
+class Failure(click.ClickException):
+    """Ends a command with a message on stderr and exit code 2."""
+
+    exit_code = 2
+
+
+class LazyGroup(click.Group):
+    """A group whose commands come from a table, and whose failures are messages."""
+
+    def __init__(self, *, table: Mapping[str, CommandEntry] = COMMANDS, **options: Any) -> None:
+        super().__init__(**options)
+        self.table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in the table, in the order of the alphabet."""
+        return sorted(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a command; None for a name that the table doesn't have."""
+        if cmd_name not in self.table:
+            return None
+        command: click.Command = import_module(self.table[cmd_name].module).command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Note the command's name before its module is imported: a failure there has to tell it."""
+        ctx.invoked_subcommand = args[0]
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with the table's lines of help, importing none of them."""
+        rows = [(name, self.table[name].help) for name in self.list_commands(ctx)]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for; Failure for an error of ours and for a missing extra.
+
+        A module of our own that isn't found is a defect, and goes through.
+        """
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            module = (error.name or "").partition(".")[0]
+            if module in _OURS:
+                raise
+            entry = self.table[ctx.invoked_subcommand or ""]
+            raise Failure(missing_extra(f"{ctx.command_path} {ctx.invoked_subcommand}", module, entry.extra)) from error
+        except PPOFlavorError as error:
+            raise Failure(str(error)) from error
+
+
+def missing_extra(command: str, module: str, extra: str) -> str:
+    """What to tell where a third-party module of an extra isn't installed."""
+    return f"{command} needs the module {module}, which isn't installed: install mlflow-ppo-flavor[{extra}]"
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="mlflow-ppo")
+def main() -> None:
+    """PPO trading policies in MLflow: contracts, the registry's gate, and the traders that it protects."""

@@ -1,0 +1,1 @@
+"""Training of PPO trading policies: series, environment, trainer, backtest and publishing to MLflow."""
