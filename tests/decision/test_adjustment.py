@@ -1,5 +1,6 @@
 """Adjustment: against a naive row-by-row oracle, its laws, its refusals, and the demo's real bars."""
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlflow_ppo_flavor.contract.spec import BarSpec
-from mlflow_ppo_flavor.decision.adjustment import Split, adjust, find_splits, split_ratio
+from mlflow_ppo_flavor.decision.adjustment import SPLIT_RATIOS, Split, adjust, find_splits, split_ratio
 from mlflow_ppo_flavor.decision.bar_check import NUMBERS, PRICES, find_faults
 from mlflow_ppo_flavor.decision.bars import Bars
 from mlflow_ppo_flavor.errors import BarsError
@@ -94,7 +95,7 @@ def test_split_adjustment_keeps_money_traded_and_the_last_bar(drawn: DRAWN) -> N
     raw, _ = drawn
     adjusted = adjust(raw, symbol="X", spec=SPLIT)
     money = raw["close"] * raw["volume"]
-    np.testing.assert_allclose(adjusted.close * adjusted.volume, money, rtol=1e-12)
+    np.testing.assert_allclose(adjusted.close * adjusted.volume, money, rtol=1e-12, atol=1e-290)
     assert adjusted.bar(-1) == Bars.from_frame(raw, symbol="X", spec=RAW).bar(-1)
 
 
@@ -117,6 +118,7 @@ def test_without_splits_and_dividends_nothing_changes() -> None:
     [
         ([100.0, 50.0], [50.0, 50.0], Fraction(2)),
         ([99.0, 66.0], [65.99, 66.0], Fraction(3, 2)),
+        ([99.0, 66.0], [66.01, 66.0], Fraction(3, 2)),
         ([100.0, 50.0], [49.5, 50.0], Fraction(2)),
         ([700.0, 101.0], [100.0, 101.0], Fraction(7)),
         ([500.0, 20.0], [20.0, 20.0], Fraction(25)),
@@ -148,8 +150,16 @@ def test_a_dividend_changes_prices_and_no_volume(dividend: float) -> None:
 @given(st.floats(0.001, 1000.0))
 def test_a_split_ratio_is_near_or_none(step: float) -> None:
     ratio = split_ratio(step)
-    assert ratio is None or 1 / 1.05 <= step / float(ratio) <= 1.05
-    assert split_ratio(1 / step) == (None if ratio is None else 1 / ratio)
+    apart = [abs(math.log(step / float(known))) for known in SPLIT_RATIOS]
+    if ratio is None:
+        assert min(apart) > math.log(1.05) - 1e-12
+    else:
+        assert abs(math.log(step / float(ratio))) < min(math.log(1.05), *apart) + 1e-12
+
+
+@given(st.sampled_from([ratio for ratio in SPLIT_RATIOS if 0.1 <= ratio <= 10]), st.floats(1 / 1.04, 1.04))
+def test_a_ratio_is_found_through_4_percent_of_blur(ratio: Fraction, blur: float) -> None:
+    assert split_ratio(float(ratio) * blur) == ratio
 
 
 @pytest.mark.parametrize(
