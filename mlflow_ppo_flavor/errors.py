@@ -9,6 +9,9 @@ PPOFlavorError
 ├── CheckpointError        a checkpoint that can't be read or written (also ValueError)
 ├── IncompatibleModel      a verdict that doesn't allow the model, with all its findings
 ├── IntegrityError         a model's files aren't what its MLmodel lists
+├── BrokerError            the broker can't be reached, answered no, or something unreadable (`problem` says which)
+├── JournalError           the trader's journal is in use, belongs to another trader, or can't be read or written
+├── NotTrading             the trader refuses to start: nothing was ordered
 ├── TrainingDiverged       training met a gradient that isn't finite: it can't go on
 └── RegistryError          the registry can't be reached or answered something unusable
     └── PromotionRefused   the registry's gate refused an operation, with the findings it gave
@@ -69,6 +72,22 @@ class IncompatibleModel(PPOFlavorError):
 
 class IntegrityError(PPOFlavorError):
     """A model's files aren't what its MLmodel lists."""
+
+
+class BrokerError(PPOFlavorError):
+    """The broker can't be reached, answered no, or answered something unreadable; `problem` says which, as a value."""
+
+    def __init__(self, message: str, problem: Any = None) -> None:
+        self.problem = problem
+        super().__init__(message)
+
+
+class JournalError(PPOFlavorError):
+    """The trader's journal is in use, belongs to another trader, or can't be read or written: nothing is traded then."""
+
+
+class NotTrading(PPOFlavorError):
+    """The trader refuses to start, with every reason: nothing was ordered."""
 
 
 class TrainingDiverged(PPOFlavorError):

@@ -1,0 +1,1 @@
+"""What was learned: the network, its checkpoints, its golden decisions and its files, by torch and safetensors."""

@@ -1,0 +1,258 @@
+"""Which version a checkpoint is of: the whole spec, the declared version, or the weights, which decide."""
+
+import re
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mlflow_ppo_flavor as ppo
+from mlflow_ppo_flavor.contract.releases import MODEL_SPECS, get_checkpoint_metadata
+from mlflow_ppo_flavor.errors import CheckpointError, IncompatibleModel, SpecError, UnknownFormat
+from mlflow_ppo_flavor.model.detection import Shape, inspect_checkpoint, shape_of_weights
+from tests import tiers
+
+RELEASED_SHAPES = {"2.3.0": (5300, 3), "2.6.0": (5600, 3), "2.7.0": (5900, 7)}
+
+
+def state(obs_dim: int, n_actions: int, hidden: tuple[int, ...] = (6, 5)) -> dict[str, torch.Tensor]:
+    """Weights of a network of this shape, on the meta device: shapes are all that detection reads."""
+    widths = (obs_dim, *hidden)
+    layers = {f"trunk.{i}": (b, a) for i, (a, b) in enumerate(pairwise(widths))}
+    layers |= {"actor": (n_actions, hidden[-1]), "critic": (1, hidden[-1])}
+    named = {f"{name}.weight": torch.empty(size, device="meta") for name, size in layers.items()}
+    return named | {f"{name}.bias": torch.empty(size[0], device="meta") for name, size in layers.items()}
+
+
+def checkpoint(version: str, **changes: Any) -> dict[str, Any]:
+    """A checkpoint of a released version, with keys changed, or left out where None."""
+    spec = MODEL_SPECS[version]
+    content = {"policy_state_dict": state(spec.obs_dim, spec.n_actions), **get_checkpoint_metadata(spec), **changes}
+    return {key: value for key, value in content.items() if value is not None}
+
+
+def legacy(version: str, **changes: Any) -> dict[str, Any]:
+    """The same without the whole spec."""
+    return checkpoint(version, spec=None, spec_format=None, **changes)
+
+
+def bare(obs_dim: int, n_actions: int) -> dict[str, Any]:
+    """Weights alone."""
+    return {"policy_state_dict": state(obs_dim, n_actions)}
+
+
+@pytest.mark.parametrize("version", MODEL_SPECS)
+def test_a_whole_spec_or_a_declared_version_is_taken_without_findings(version: str) -> None:
+    assert inspect_checkpoint(checkpoint(version)) == (version, MODEL_SPECS[version], ())
+    assert inspect_checkpoint(legacy(version)) == (version, MODEL_SPECS[version], ())
+
+
+@pytest.mark.parametrize(("version", "shape"), RELEASED_SHAPES.items())
+def test_without_metadata_the_weights_tell(version: str, shape: tuple[int, int]) -> None:
+    found, spec, (finding,) = inspect_checkpoint(bare(*shape))
+    assert (found, spec) == (version, MODEL_SPECS[version])
+    assert (finding.code, finding.kind) == ("detected", "warning")
+    equal = "2.4.0, 2.5.0, 2.6.0, which are equal: it is taken as 2.6.0" if version == "2.6.0" else version
+    assert finding.message == (
+        f"model_version: found no version and no spec, the weights have {shape[0]} inputs and {shape[1]} actions, as "
+        f"{equal}: save it with save_checkpoint, so that the whole spec travels with the weights"
+    )
+
+
+def test_detecting_warns_of_what_it_found() -> None:
+    with pytest.warns(
+        UserWarning, match=r"^\[warning\] model_version: found no version and no spec.*2.4.0, 2.5.0, 2.6.0"
+    ):
+        assert ppo.detect_version_from_checkpoint(bare(5600, 3)) == ("2.6.0", MODEL_SPECS["2.6.0"])
+
+
+@pytest.mark.parametrize("declared", ["2.8.0", "9.9", "latest", 2.7, ["2.7.0"]])
+def test_an_unknown_declared_version_without_a_spec_is_refused(declared: object) -> None:
+    message = re.escape(
+        f"model_version: found {declared!r}, expected one of 2.3.0, 2.4.0, 2.5.0, 2.6.0, 2.7.0, or a whole"
+    )
+    with pytest.raises(CheckpointError, match=f"^{message}"):
+        ppo.detect_version_from_checkpoint(legacy("2.7.0", model_version=declared))
+
+
+def test_an_unknown_version_with_its_whole_spec_is_taken() -> None:
+    spec = {**MODEL_SPECS["2.7.0"].to_dict(), "version": "3.0.0", "family": "acme"}
+    content = checkpoint("2.7.0", spec=spec, model_version="3.0.0")
+    assert ppo.detect_version_from_checkpoint(content)[0] == "3.0.0"
+
+
+def test_the_weights_decide_against_a_declared_version() -> None:
+    lying = legacy("2.6.0", model_version="2.7.0", n_features=None, n_actions=None, obs_dim=None)
+    lying |= {"action_meanings": MODEL_SPECS["2.6.0"].action_meanings}
+    version, spec, (finding,) = inspect_checkpoint(lying)
+    assert (version, spec) == ("2.6.0", MODEL_SPECS["2.6.0"])
+    assert finding.kind == "safety"
+    assert finding.message.startswith(
+        "model_version: found 2.7.0, the weights have 5600 inputs and 3 actions, as 2.6.0: save it with save_checkpoint"
+    )
+    with pytest.raises(IncompatibleModel, match=r"refused, 1 finding\(s\)\n  \[safety\] model_version: found 2.7.0"):
+        ppo.assert_compatibility(lying)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_features": 56}, "n_features: found 56, spec 2.7.0 says 59"),
+        ({"n_actions": 3}, "n_actions: found 3, spec 2.7.0 says 7"),
+        ({"obs_dim": 5600}, "obs_dim: found 5600, spec 2.7.0 says 5900"),
+        ({"min_trader_version": "2.4.0"}, "min_trader_version: found '2.4.0', spec 2.7.0 says '2.7.0'"),
+        (
+            {"action_meanings": {0: "HOLD", 1: "BUY"}},
+            "action_meanings: found {0: 'HOLD', 1: 'BUY'}, spec 2.7.0 says {0",
+        ),
+        ({"model_version": "2.6.0"}, "model_version: found '2.6.0', spec 2.7.0 says '2.7.0'"),
+    ],
+)
+def test_metadata_that_contradicts_the_spec_is_a_safety_finding(change: dict[str, Any], message: str) -> None:
+    (finding,) = inspect_checkpoint(checkpoint("2.7.0", **change)).findings
+    assert finding.kind == "safety"
+    assert finding.message.startswith(message)
+    if "model_version" not in change:
+        assert inspect_checkpoint(legacy("2.7.0", **change)).findings == (finding,)
+
+
+def test_a_spec_that_the_weights_contradict_is_a_safety_finding() -> None:
+    wrong = checkpoint("2.7.0", policy_state_dict=state(5600, 3))
+    version, _, (finding,) = inspect_checkpoint(wrong)
+    assert version == "2.7.0"
+    assert finding.kind == "safety"
+    expected = "policy_state_dict: found 5600 inputs and 3 actions, spec 2.7.0 has 5900 inputs and 7 actions"
+    assert finding.message.startswith(expected)
+    with pytest.raises(IncompatibleModel, match=expected):
+        ppo.assert_compatibility(wrong)
+
+
+def test_weights_that_no_released_spec_fits_are_refused_with_all_that_was_seen() -> None:
+    with pytest.raises(CheckpointError) as refusal:
+        inspect_checkpoint({"policy_state_dict": state(4000, 5), "n_actions": 5})
+    text = str(refusal.value)
+    assert text.startswith(
+        "checkpoint: found 4000 inputs and 5 actions, which no released spec has (2.3.0: 5300 inputs"
+    )
+    assert "Weights seen: trunk.0.weight [6, 4000]; " in text
+    assert text.endswith("Metadata seen: n_actions 5")
+
+
+def test_a_declared_version_that_no_spec_of_the_weights_shape_replaces_is_a_safety_finding() -> None:
+    (finding,) = inspect_checkpoint({"policy_state_dict": state(4000, 5), "model_version": "2.7.0"}).findings
+    assert (finding.code, finding.kind, finding.found) == ("weights", "safety", "4000 inputs and 5 actions")
+
+
+@pytest.mark.parametrize("content", [{}, {"policy_state_dict": {}}, {"policy_state_dict": None}, {"n_features": 59}])
+def test_nothing_to_go_by_is_refused(content: dict[str, Any]) -> None:
+    with pytest.raises(
+        CheckpointError, match=r"^checkpoint: found unknown inputs and unknown actions, which no released"
+    ):
+        inspect_checkpoint(content)
+
+
+def test_metadata_without_weights_is_believed_with_a_warning() -> None:
+    version, _, (finding,) = inspect_checkpoint({"model_version": "2.6.0"})
+    assert version == "2.6.0"
+    assert (finding.kind, finding.found) == ("warning", "no weights")
+
+
+def test_a_spec_that_cannot_be_read_is_refused_by_its_path() -> None:
+    spec = MODEL_SPECS["2.7.0"].to_dict()
+    with pytest.raises(UnknownFormat, match=r"^spec.format: found 2, expected 1"):
+        inspect_checkpoint(checkpoint("2.7.0", spec={**spec, "format": 2}))
+    with pytest.raises(SpecError, match=r"^spec.window: found 0, expected a whole number"):
+        inspect_checkpoint(checkpoint("2.7.0", spec={**spec, "window": 0}))
+
+
+@pytest.mark.filterwarnings("ignore:.warning. bars")
+def test_version_findings_warn_and_fail_when_strict() -> None:
+    new = checkpoint(
+        "2.6.0", spec={**MODEL_SPECS["2.6.0"].to_dict(), "requires_trader": ">=2.6.0"}, min_trader_version=None
+    )
+    message = r"requires_trader: found trader 2.4.0, model 2.6.0 requires trader >=2.6.0"
+    with pytest.warns(UserWarning, match=r"^\[version\] " + message):
+        assert ppo.assert_compatibility(new, trader_version="2.4.0").requires_trader == ">=2.6.0"
+    with pytest.raises(IncompatibleModel, match=message) as refusal:
+        ppo.assert_compatibility(new, strict=True, trader_version="2.4.0")
+    assert [finding.kind for finding in refusal.value.verdict.blocking] == ["version"]
+
+
+def test_a_trader_that_lacks_features_is_refused_strict_or_not() -> None:
+    for strict in (False, True):
+        with pytest.raises(
+            IncompatibleModel, match=r"features\[56\]: found position_size@1, this trader doesn't compute"
+        ):
+            ppo.assert_compatibility(checkpoint("2.7.0"), strict=strict, trader_version="2.6.0")
+
+
+@pytest.mark.filterwarnings("ignore:.warning. bars")
+@pytest.mark.parametrize("version", MODEL_SPECS)
+def test_the_current_trader_runs_every_release(version: str) -> None:
+    assert ppo.assert_compatibility(checkpoint(version), strict=True) == MODEL_SPECS[version]
+
+
+# How others name and build such networks: shapes alone count.
+FOREIGN = {
+    "two networks, heads with an activation's index": {
+        "actor.0.weight": (64, 5900),
+        "actor.2.weight": (64, 64),
+        "actor.4.weight": (7, 64),
+        "critic.0.weight": (64, 5900),
+        "critic.2.weight": (64, 64),
+        "critic.4.weight": (1, 64),
+    },
+    "heads before the trunk": {
+        "action_net.weight": (7, 128),
+        "value_net.weight": (1, 128),
+        "features.fc1.weight": (512, 5900),
+        "features.fc2.weight": (128, 512),
+    },
+    "nameless": {"0": (512, 5900), "1": (128, 512), "2": (7, 128), "3": (1, 128)},
+    "a normalisation and a log-std beside": {
+        "norm.weight": (5900,),
+        "norm.mean": (5900,),
+        "shared.0.weight": (256, 5900),
+        "policy_head.weight": (7, 256),
+        "value_head.weight": (1, 256),
+        "log_std": (7,),
+    },
+    "a hidden layer as wide as the actions": {
+        "net.0.weight": (7, 5900),
+        "net.2.weight": (32, 7),
+        "actor.weight": (7, 32),
+        "critic.weight": (1, 32),
+    },
+    "a recurrent layer": {
+        "lstm.weight_ih_l0": (1024, 5900),
+        "lstm.weight_hh_l0": (1024, 256),
+        "pi.weight": (7, 256),
+        "vf.weight": (1, 256),
+    },
+}
+
+
+@pytest.mark.parametrize("named", FOREIGN.values(), ids=FOREIGN)
+def test_layers_of_other_names_and_orders_are_understood(named: dict[str, tuple[int, ...]]) -> None:
+    assert shape_of_weights(named) == Shape(5900, 7)
+
+
+@settings(max_examples=tiers.EXAMPLES)
+@given(
+    st.sampled_from(sorted(RELEASED_SHAPES.items())),
+    st.lists(st.integers(16, 2048), min_size=1, max_size=5, unique=True),
+    st.randoms(use_true_random=False),
+    st.data(),
+)
+def test_any_stack_of_layers_in_any_order_is_understood(
+    released: tuple[str, tuple[int, int]], hidden: list[int], random: Any, data: st.DataObject
+) -> None:
+    version, (obs_dim, n_actions) = released
+    weights = list(state(obs_dim, n_actions, tuple(hidden)).values())
+    random.shuffle(weights)
+    names = data.draw(st.lists(st.text(max_size=6), min_size=len(weights), max_size=len(weights), unique=True))
+    found = inspect_checkpoint({"policy_state_dict": dict(zip(names, weights, strict=True))})
+    assert found.version == version

@@ -1,0 +1,155 @@
+"""Recording golden decisions: which cases, from what, and that every stage is what the shared functions make of it."""
+
+import re
+from decimal import Decimal
+
+import numpy as np
+import pytest
+import torch
+
+import mlflow_ppo_flavor as ppo
+from mlflow_ppo_flavor.contract.releases import MODEL_SPECS
+from mlflow_ppo_flavor.contract.spec import ModelSpec, Sizing
+from mlflow_ppo_flavor.decision.account import AccountState, apply_fill, mark
+from mlflow_ppo_flavor.decision.action import Instrument, decide
+from mlflow_ppo_flavor.decision.features import compute_features, lookback_of
+from mlflow_ppo_flavor.decision.market import Costs, fill_at_open
+from mlflow_ppo_flavor.decision.observation import build_observation
+from mlflow_ppo_flavor.errors import BarsError, SpecError
+from mlflow_ppo_flavor.model.golden import record_cases
+from tests.model.policies import SPEC, policy_of, small_bars, small_golden, small_policy
+from training.series import mean_reverting_bars
+
+LEAST = lookback_of(SPEC.market_features) + SPEC.window - 1
+
+
+def test_each_case_is_what_the_shared_functions_make_of_its_bars() -> None:
+    golden, bars = small_golden(), small_bars()
+    features = compute_features(bars, SPEC.market_features)
+    offset = len(bars) - len(features)
+    instrument = Instrument.equity("MEANREV")
+    for i, case in enumerate(golden.cases):
+        time = golden.segments[case.segment].bars.time[case.row]
+        bar = int(np.flatnonzero(bars.time == time)[0])
+        window = features[bar - offset - SPEC.window + 1 : bar - offset + 1]
+        observation = build_observation(window, case.account, SPEC)
+        if i < len(golden.samples):
+            np.testing.assert_array_equal(golden.samples[i], observation)
+        logits = small_policy()(torch.from_numpy(observation[None]))[0][0].detach().numpy()
+        np.testing.assert_allclose(golden.logits[i], logits, rtol=1e-5, atol=1e-6)
+        first, second = np.sort(golden.logits[i])[::-1][:2]
+        assert golden.actions[i] == golden.logits[i].argmax()
+        assert golden.margins[i] == first - second
+        assert golden.decisions[i] == decide(
+            int(golden.actions[i]), SPEC, case.account, instrument, float(bars.close[bar])
+        )
+
+
+def test_cases_lie_in_four_regimes_on_all_weekdays_with_accounts_of_every_kind() -> None:
+    golden = small_golden()
+    times = [golden.segments[case.segment].bars.local.weekday[case.row] for case in golden.cases]
+    assert len(golden.cases) == 24
+    assert set(times) == {0, 1, 2, 3, 4}
+    quantities = [case.account.quantity for case in golden.cases]
+    assert min(quantities) < 0 < max(quantities)
+    assert any(case.account.trades for case in golden.cases)
+    assert any(case.account.drawdown > 0 for case in golden.cases)
+    assert len(set(golden.actions.tolist())) > 1
+
+
+def test_the_table_has_every_action_for_accounts_of_every_kind() -> None:
+    table = {row.name: row for row in small_golden().table}
+    assert list(table) == ["flat", "long", "at the cap", "in drawdown", "short"]
+    limit = SPEC.sizing.max_position
+    shares = {name: row.account.value_at(row.price) / row.account.equity_at(row.price) for name, row in table.items()}
+    assert shares["flat"] == 0
+    assert shares["long"] == pytest.approx(limit / 2)
+    assert shares["at the cap"] == pytest.approx(limit)
+    assert shares["short"] == pytest.approx(-limit / 2, abs=0.01)
+    assert table["in drawdown"].account.drawdown == pytest.approx(limit / 2)
+    assert table["at the cap"].decisions[0][1].skipped == "max_position"
+    for row in table.values():
+        fractional, whole = row.decisions
+        assert [decision.action for decision in fractional] == [decision.action for decision in whole] == [0, 1, 2, 3]
+        assert all(decision.quantity == decision.quantity.to_integral_value() for decision in whole)
+
+
+def test_an_account_may_be_short_only_where_the_spec_allows_it() -> None:
+    spec = ModelSpec.from_dict({**SPEC.to_dict(), "sizing": Sizing(allow_short=False).to_dict()})
+    golden = ppo.record_golden(policy_of(spec), small_bars())
+    assert [row.name for row in golden.table] == ["flat", "long", "at the cap", "in drawdown"]
+    assert all(case.account.quantity >= 0 for case in golden.cases)
+
+
+def test_a_share_that_costs_a_fortune_still_has_accounts_that_hold_it() -> None:
+    bars = mean_reverting_bars(length=100)
+    dear = type(bars)(bars.symbol, bars.spec, bars.time, *(column * 5_000 for column in bars.columns[1:5]), bars.volume)
+    table = {row.name: row for row in ppo.record_golden(small_policy(), dear).table}
+    assert table["short"].account.quantity <= -1
+    assert table["flat"].decisions[1][2].quantity >= 1
+
+
+def test_the_environments_own_cases_are_taken_as_they_are() -> None:
+    bars = small_bars()
+    price = float(bars.close[200])
+    held = apply_fill(AccountState.start(5_000.0), fill_at_open(Decimal("3.5"), 0, price, Costs()))
+    cases = [(200, mark(held, price)), (40, AccountState.start(7_000.0)), (201, AccountState.start(8_000.0))]
+    golden = record_cases(small_policy(), bars, cases)
+    assert [case.account for case in golden.cases] == [cases[1][1], cases[0][1], cases[2][1]]
+    closes = [golden.segments[case.segment].bars.close[case.row] for case in golden.cases]
+    assert closes == [bars.close[40], bars.close[200], bars.close[201]]
+    assert [len(segment.bars) for segment in golden.segments] == [LEAST, LEAST + 1]
+    assert [len(segment.rows) for segment in golden.segments] == [SPEC.window, SPEC.window + 1]
+
+
+def test_recording_is_the_same_each_time_and_draws_from_no_global_generator() -> None:
+    torch.manual_seed(1)
+    np.random.seed(1)
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    again = ppo.record_golden(small_policy(), small_bars()).to_tensors()
+    for name, tensor in small_golden().to_tensors().items():
+        assert torch.equal(again[name], tensor)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.random.get_state()[1].tolist() == states[1]
+
+
+@pytest.mark.parametrize("length", [LEAST, LEAST + 1, LEAST + 40])
+def test_the_fewest_bars_are_enough(length: int) -> None:
+    golden = ppo.record_golden(small_policy(), small_bars()[:length])
+    assert len(golden.cases) >= 1
+    assert all(case.row < length for case in golden.cases)
+
+
+def test_too_few_bars_are_told_with_how_many_are_missing() -> None:
+    message = (
+        "MEANREV: found 16 bars, expected at least 17 to record golden decisions: "
+        "a window of 4 bars whose features look back 14: give more history"
+    )
+    assert LEAST == 17
+    with pytest.raises(BarsError, match=f"^{re.escape(message)}"):
+        ppo.record_golden(small_policy(), small_bars()[:16])
+
+
+@pytest.mark.parametrize(("cases", "found"), [([], "no case"), ([(15, None)], "bar 15"), ([(300, None)], "bar 300")])
+def test_cases_without_their_bars_are_told(cases: list[tuple[int, AccountState]], found: str) -> None:
+    with pytest.raises(
+        BarsError, match=rf"^MEANREV: golden case: found {found}, expected a bar in \[16, 299\]: a window"
+    ):
+        record_cases(small_policy(), small_bars(), cases)
+
+
+def test_bars_that_the_spec_does_not_promise_are_refused() -> None:
+    other = policy_of(SPEC.for_bars(timeframe="1Hour", adjustment="all"))
+    with pytest.raises(
+        SpecError, match=r"^spec.bars: found {'timeframe': '1Hour'.*}, expected those of MEANREV {'timeframe': '1D"
+    ):
+        ppo.record_golden(other, small_bars())
+    template = policy_of(MODEL_SPECS["2.6.0"], hidden_dims=(2,))
+    with pytest.raises(SpecError, match=r"^spec.bars: found no bars, .*: build the policy with spec.for_bars"):
+        ppo.record_golden(template, small_bars())
+
+
+def test_features_that_this_version_does_not_compute_are_refused() -> None:
+    spec = ModelSpec.from_dict({**SPEC.to_dict(), "features": ["return_1@1", "moon_phase@1"]})
+    with pytest.raises(SpecError, match=r"^features\[1\]: found moon_phase@1"):
+        ppo.record_golden(policy_of(spec), small_bars())
