@@ -27,6 +27,7 @@ from mlflow_ppo_flavor.decision.adjustment import adjust
 from mlflow_ppo_flavor.decision.bars import Bars
 from mlflow_ppo_flavor.errors import BarsError
 
+DEMO_SOURCE = "bokeh_sampledata/stocks.csv.gz"
 DEMO_SYMBOLS = ("AAPL", "GOOG", "IBM", "MSFT")
 _COLUMNS = {
     "Date": "time",
