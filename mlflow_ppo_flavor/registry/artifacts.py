@@ -1,0 +1,113 @@
+"""Reads a version's MLmodel where it lies: inside the MLflow server (never by HTTP to itself) or in a direct client."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from mlflow.exceptions import MlflowException
+from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
+from mlflow.tracking._tracking_service.utils import _get_store
+from mlflow.utils.uri import append_to_uri_path
+
+from mlflow_ppo_flavor.errors import RegistryError
+from mlflow_ppo_flavor.registry.contracts import Contract, parse_mlmodel
+
+MLMODEL = "MLmodel"
+# MLflow's own MLmodel files hold a few kilobytes; nobody fills the server's memory through this one.
+MOST_BYTES = 4 * 1024 * 1024
+
+
+def read_contract(location: str) -> Contract:
+    """The contract of the model at a storage location; one with a reason where it can't be read. Never raises."""
+    if location in _PROMPT_SOURCE_PLACEHOLDERS:
+        return Contract.unreadable("a prompt, no model")
+    try:
+        return parse_mlmodel(read_mlmodel(location))
+    except RegistryError as error:
+        return Contract.unreadable(str(error))
+
+
+def read_mlmodel(location: str) -> bytes:
+    """The bytes of the MLmodel at a storage location; RegistryError where none can be read there."""
+    reasons = []
+    try:
+        for root in _roots(location):
+            try:
+                return _read(root)
+            except Exception as error:  # noqa: BLE001 any artifact store's own errors: they become the reason
+                reasons.append(_told(error))
+    except Exception as error:  # noqa: BLE001 a run or logged model that isn't found
+        reasons.append(_told(error))
+    raise RegistryError(f"MLmodel can't be read: {reasons[0]}")
+
+
+def _roots(location: str) -> Iterator[str]:
+    """The artifact URIs at which a storage location's model may lie, the likely one first."""
+    scheme = urlparse(location).scheme
+    if scheme == "runs":
+        yield from _run_roots(location)
+    elif scheme == "models":
+        model_id = urlparse(location).path.strip("/")
+        yield _tracking().get_logged_model(model_id).artifact_location
+    else:
+        yield location
+
+
+def _run_roots(location: str) -> Iterator[str]:
+    """A run's own folder, or the model that the run logged under this name (MLflow 3 keeps those apart)."""
+    tracking = _tracking()
+    run_id, path = RunsArtifactRepository.parse_runs_uri(location)
+    run = tracking.get_run(run_id)
+    name, _, rest = (path or "").partition("/")
+    if name and "'" not in name:
+        wanted = f"name = '{name}' AND source_run_id = '{run_id}'"
+        for model in tracking.search_logged_models([run.info.experiment_id], filter_string=wanted):
+            yield append_to_uri_path(model.artifact_location, rest) if rest else model.artifact_location
+    yield append_to_uri_path(run.info.artifact_uri, path) if path else run.info.artifact_uri
+
+
+def _read(root: str) -> bytes:
+    """The bytes of MLmodel below an artifact URI."""
+    repository, folder = _repository(root)
+    with tempfile.TemporaryDirectory(prefix="mlflow-ppo-") as directory:
+        path = Path(directory) / MLMODEL
+        repository._download_file(posixpath.join(folder, MLMODEL), str(path))  # noqa: SLF001 no thread pool for one file
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise MlflowException(f"{MLMODEL}: found {size} bytes, expected at most {MOST_BYTES}")
+        return path.read_bytes()
+
+
+def _repository(root: str) -> tuple[ArtifactRepository, str]:
+    """The artifact repository of a URI, and the folder in it; the server reads what it proxies from its destination."""
+    handlers = _handlers()
+    if handlers is None or not handlers._is_servable_proxied_run_artifact_root(root):  # noqa: SLF001
+        return get_artifact_repository(root), ""
+    path = handlers._get_proxied_run_artifact_destination_path(root)  # noqa: SLF001
+    folder = handlers._get_workspace_scoped_repo_path_if_enabled(path)  # noqa: SLF001
+    return handlers._get_artifact_repo_mlflow_artifacts(), folder or ""  # noqa: SLF001
+
+
+def _tracking() -> Any:
+    handlers = _handlers()
+    return _get_store() if handlers is None else handlers._get_tracking_store()  # noqa: SLF001
+
+
+def _handlers() -> Any:
+    """MLflow's request handlers where this process is a server; None in a client that opened the database itself."""
+    in_server = os.environ.get("_MLFLOW_SERVER_FILE_STORE")
+    return sys.modules.get("mlflow.server.handlers") if in_server else None
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,105 @@
+"""What a version's page shows of its contract: at most five short tags, and a block in the description. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from mlflow_ppo_flavor.contract.spec import ModelSpec
+from mlflow_ppo_flavor.registry.contracts import Contract
+
+RESERVED_PREFIX = "ppo."
+VERDICT_TAG = "ppo.verdict"
+# MLflow's column for descriptions.
+LONGEST_DESCRIPTION = 5_000
+LONGEST_TAG = 250
+_FIRST = "(written by mlflow-ppo)"
+_LAST = "*End of what mlflow-ppo wrote.*"
+_BLOCK = re.compile(
+    rf"^PPO policy [^\n]*{re.escape(_FIRST)}[ \t]*$.*?(?:^{re.escape(_LAST)}[ \t]*$|\Z)", re.MULTILINE | re.DOTALL
+)
+
+
+def is_reserved(key: str) -> bool:
+    """Whether a tag is one that only the gate writes, however it is spelled."""
+    return key.strip().lower().startswith(RESERVED_PREFIX)
+
+
+def tags_of(contract: Contract, verdict: str = "") -> dict[str, str]:
+    """The tags of a version with this contract; `verdict` is the gate's last word on it, empty where there is none."""
+    tags = {}
+    if contract.spec is not None:
+        tags["ppo.spec"] = f"{contract.spec.family} {contract.spec.version}"
+        tags["ppo.requires_trader"] = contract.spec.requires_trader
+        tags["ppo.digest"] = contract.digest
+        tags["ppo.proof"] = _proof(contract)
+    elif contract.flavored:
+        tags["ppo.spec"] = _cut(f"unreadable: {contract.reason}", LONGEST_TAG)
+    if verdict:
+        tags[VERDICT_TAG] = _cut(verdict, LONGEST_TAG)
+    return tags
+
+
+def describe_version(text: str | None, contract: Contract, verdict: str = "") -> str:
+    """A description with the user's own text first and the gate's block after it, within MLflow's 5,000 characters.
+
+    The user's text is never cut: where both don't fit, the block shrinks to its first line, then goes.
+    """
+    own = own_text(text)
+    if contract.spec is None:
+        return own
+    for block in (_block(contract.spec, contract, verdict), _shortest(contract.spec)):
+        whole = f"{own}\n\n{block}" if own else block
+        if len(whole) <= LONGEST_DESCRIPTION:
+            return whole
+    return own
+
+
+def own_text(text: str | None) -> str:
+    """A description without the gate's block."""
+    return _BLOCK.sub("", text or "").strip()
+
+
+def _block(spec: ModelSpec, contract: Contract, verdict: str) -> str:
+    actions = ", ".join(f"`{i} {name}`" for i, name in spec.action_meanings.items())
+    lines = [
+        _headline(spec),
+        "",
+        "### Contract",
+        f"- **Actions** {actions}",
+        f"- **Bars** {_bars(spec)}",
+        f"- **Proof** {_proof(contract)}",
+        f"- **Digest** `{contract.digest}`",
+    ]
+    if spec.breaking_changes:
+        lines.append(f"- **Breaking changes** {_cut(spec.breaking_changes, LONGEST_TAG)}")
+    if verdict:
+        lines.append(f"- **Last verdict** {_cut(verdict, LONGEST_TAG)}")
+    return "\n".join([*lines, "", _LAST])
+
+
+def _shortest(spec: ModelSpec) -> str:
+    return f"{_headline(spec)}\n\n{_LAST}"
+
+
+def _headline(spec: ModelSpec) -> str:
+    shape = f"{spec.n_features} features × {spec.window} bars, {spec.n_actions} actions"
+    return f"PPO policy {spec.version}, {shape}, requires trader {spec.requires_trader} {_FIRST}"
+
+
+def _bars(spec: ModelSpec) -> str:
+    if spec.bars is None:
+        return "not filled"
+    symbols = f", trained on {', '.join(spec.symbols)}" if spec.symbols else ""
+    bars = spec.bars
+    return _cut(f"{bars.timeframe}, {bars.adjustment}, {bars.session}, {bars.time_zone}{symbols}", LONGEST_TAG)
+
+
+def _proof(contract: Contract) -> str:
+    if contract.proven:
+        return "golden decisions recorded"
+    return "unproven: no golden decisions" if not contract.golden else "unproven: bars not filled"
+
+
+def _cut(text: str, longest: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -1,0 +1,213 @@
+"""Pure: moved references + contracts + fleet → a ruling. May each fleet run the version that it would load?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from packaging.version import Version
+
+from mlflow_ppo_flavor.contract.compatibility import Finding, Verdict, judge
+from mlflow_ppo_flavor.contract.reference import Reference
+from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
+from mlflow_ppo_flavor.contract.trader import Announcement, Trader
+from mlflow_ppo_flavor.registry.contracts import Contract
+from mlflow_ppo_flavor.registry.resolution import (
+    Models,
+    Move,
+    Operation,
+    Transition,
+    VersionKey,
+    moves,
+    stage_references,
+    without_effect,
+)
+
+_DEFAULT_TRADER = Trader.released(CURRENT_TRADER_VERSION)
+_MOST_TOLD = 20
+_LONGEST_NAME = 40
+Contracts = Mapping[VersionKey, Contract]
+Fleet = Sequence[Announcement]
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the gate says to one operation: the fact in one line, the verdict, and the references that move."""
+
+    fact: str
+    verdict: Verdict
+    moves: tuple[Move, ...] = ()
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the operation may be carried out."""
+        return self.verdict.allowed
+
+    @property
+    def message(self) -> str:
+        """The fact, then the blocking findings one a line (the first 20 of them), version findings first."""
+        blocking = sorted(self.verdict.blocking, key=_version_first)
+        lines = [f"[{finding.kind}] {finding.message}" for finding in blocking[:_MOST_TOLD]]
+        if len(blocking) > _MOST_TOLD:
+            lines.append(f"and {len(blocking) - _MOST_TOLD} more findings, all of them in the answer's JSON")
+        return "\n".join([self.fact, *lines])
+
+
+def moved_references(operation: Operation, models: Models, fleet: Fleet) -> tuple[Move, ...]:
+    """The protected references that an operation on guarded models moves: both stages, and what traders announced."""
+    announced = {a.reference for a in fleet if a.reference.model in operation.models}
+    return moves(models, operation, stage_references(operation.models) | announced)
+
+
+def rule(operation: Operation, models: Models, contracts: Contracts, fleet: Fleet) -> Ruling:
+    """May this operation on guarded models be done? `contracts` holds every version that a reference moves to."""
+    moved = moved_references(operation, models, fleet)
+    stays = without_effect(models, operation)
+    if stays is not None and isinstance(operation, Transition):
+        return _no_effect(operation, stays)
+    told: list[Finding] = []
+    fact = ""
+    for move in moved:
+        findings, reason = _judge_move(move, contracts, fleet)
+        told.extend(findings)
+        if reason and not fact:
+            fact = f"Refused: {_subject(operation, move)}: {reason}"
+    verdict = Verdict(tuple(told), strict=True)
+    return Ruling(fact or _allowed_fact(moved, fleet), verdict, moved)
+
+
+def rule_announcement(announcement: Announcement, models: Models, contracts: Contracts) -> Ruling:
+    """May this trader announce itself? Not while its reference loads a version that it can't run."""
+    reference, trader = announcement.reference, announcement.trader
+    model = models.get(reference.model)
+    present = None if model is None else model.resolve(reference)
+    if present is None:
+        fact = f"{describe(trader)} announced for {reference}, which loads nothing yet"
+        return Ruling(fact, Verdict((), strict=True))
+    verdict = judge_trader(contracts[VersionKey(reference.model, present)], trader, reference.label)
+    if verdict.allowed:
+        return Ruling(f"{describe(trader)} announced for {reference}: it runs version {present}", verdict)
+    fact = (
+        f"Refused: {describe(trader)} can't serve {_short(str(reference))}: "
+        f"version {present} stands there: {_why(verdict)}"
+    )
+    return Ruling(fact, verdict)
+
+
+def judge_fleet(reference: Reference, contract: Contract, fleet: Fleet) -> list[tuple[Trader, Verdict]]:
+    """The verdict of every trader that announced for a reference on a version with this contract, the weakest first.
+
+    Where nobody announced, the released trader of CURRENT_TRADER_VERSION stands for them, with a warning that says so.
+    """
+    traders = weakest_first(reference, fleet)
+    if traders:
+        return [(trader, judge_trader(contract, trader, reference.label)) for trader in traders]
+    verdict = judge_trader(contract, _DEFAULT_TRADER, reference.label)
+    return [(_DEFAULT_TRADER, replace(verdict, findings=(_nobody(reference), *verdict.findings)))]
+
+
+def weakest_first(reference: Reference, fleet: Fleet) -> list[Trader]:
+    """The traders announced for a reference, the lowest version first: the weakest member decides."""
+    traders = [a.trader for a in fleet if a.reference == reference]
+    return sorted(traders, key=lambda trader: (Version(trader.version), trader.trader_id))
+
+
+def describe(trader: Trader) -> str:
+    """`trader live-1 (2.6.0)`, or `released trader 2.7.0` for the default one."""
+    if trader == _DEFAULT_TRADER:
+        return f"released trader {trader.version}"
+    return f"trader {trader.trader_id} ({trader.version})"
+
+
+def _judge_move(move: Move, contracts: Contracts, fleet: Fleet) -> tuple[list[Finding], str]:
+    """The findings of one moved reference, and why it is refused (empty where it isn't)."""
+    if move.after is None:
+        return [_emptied(move, fleet)], ""
+    contract = contracts[move.after]
+    judged = judge_fleet(move.reference, contract, fleet)
+    findings = list(dict.fromkeys(finding for _, verdict in judged for finding in verdict.findings))
+    refusing = [(trader, verdict) for trader, verdict in judged if not verdict.allowed]
+    if not refusing:
+        return findings, ""
+    trader, verdict = refusing[0]
+    return findings, contract.reason or f"{describe(trader)} can't run it: {_why(verdict)}"
+
+
+def judge_trader(contract: Contract, trader: Trader, place: str = "") -> Verdict:
+    """May this trader run a version with this contract? `place` goes before the findings' own places."""
+    if contract.spec is None:
+        remedy = "log it with mlflow_ppo_flavor.log_model and register that"
+        expected = "a trader needs a contract that can be read"
+        return Verdict(
+            (Finding("no_contract", "safety", place or "model", contract.reason, expected, remedy),), strict=True
+        )
+    verdict = judge(contract.spec, trader, proven=contract.golden, strict=True)
+    where = f"{place}, {describe(trader)}, " if place else ""
+    return replace(verdict, findings=tuple(replace(f, place=f"{where}{f.place}") for f in verdict.findings))
+
+
+def _why(verdict: Verdict) -> str:
+    """The reason that says most in one line: the version rule explains the features that are missing."""
+    first = min(verdict.blocking, key=_version_first)
+    return first.expected if first.kind == "version" else f"{first.found}: {first.expected}"
+
+
+def _version_first(finding: Finding) -> bool:
+    return finding.kind != "version"
+
+
+def _no_effect(operation: Transition, stays: int) -> Ruling:
+    name, stage = _short(operation.model), operation.stage
+    fact = (
+        f"Refused: {name} version {operation.version} can't become {stage}: "
+        f"version {stays} stays there, and MLflow loads the highest"
+    )
+    finding = Finding(
+        "without_effect",
+        "safety",
+        stage,
+        f"version {operation.version} below version {stays}",
+        f"{stage} loads the highest version in it",
+        "archive the existing versions in the same call, or the higher one first",
+    )
+    return Ruling(fact, Verdict((finding,), strict=True))
+
+
+def _subject(operation: Operation, move: Move) -> str:
+    """What would happen, as the start of a refusal."""
+    name, label = _short(move.reference.model), _short(move.reference.label)
+    version = "" if move.after is None else f"version {move.after.version}"
+    if move.after is not None and move.after.version in operation.versions:
+        return f"{name} {version} can't become {label}"
+    return f"{operation.doing} would make {name} {version} {label}"
+
+
+def _allowed_fact(moved: Sequence[Move], fleet: Fleet) -> str:
+    if not moved:
+        return "Allowed: no protected reference moves"
+    return "Allowed: " + "; ".join(_moved_fact(move, fleet) for move in moved)
+
+
+def _moved_fact(move: Move, fleet: Fleet) -> str:
+    if move.after is None:
+        return f"{move.reference.label} is empty"
+    ids = [trader.trader_id for trader in weakest_first(move.reference, fleet)]
+    who = f"{len(ids)} announced trader(s)" if ids else f"released trader {CURRENT_TRADER_VERSION}, as none announced"
+    return f"{move.reference.label} loads version {move.after.version}, judged for {who}"
+
+
+def _nobody(reference: Reference) -> Finding:
+    expected = f"so the released trader {CURRENT_TRADER_VERSION} stands for it"
+    remedy = "let each trader announce itself before it loads"
+    return Finding("nobody_announced", "warning", reference.label, "no trader announced", expected, remedy)
+
+
+def _emptied(move: Move, fleet: Fleet) -> Finding:
+    ids = ", ".join(trader.trader_id for trader in weakest_first(move.reference, fleet))
+    before = "" if move.before is None else f"version {move.before.version}"
+    remedy = f"{ids} will find no model there" if ids else "nobody announced for it"
+    return Finding("emptied", "warning", move.reference.label, f"{before} leaving", "nothing takes its place", remedy)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"

@@ -1,0 +1,224 @@
+"""The guard: check, MLflow's own write and history in one transaction; contracts are read outside it, once each."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import has_request_context, request
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_CONFLICT
+from mlflow.utils.time import get_current_time_millis
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from mlflow_ppo_flavor.contract.trader import Announcement
+from mlflow_ppo_flavor.registry import fleet, history
+from mlflow_ppo_flavor.registry.artifacts import read_contract
+from mlflow_ppo_flavor.registry.gate import Contracts, Fleet, Ruling, moved_references, rule, rule_announcement
+from mlflow_ppo_flavor.registry.history import Occasion
+from mlflow_ppo_flavor.registry.resolution import DeleteModel, Models, Operation, Rename, VersionKey
+from mlflow_ppo_flavor.registry.session import JoiningSessionMaker
+from mlflow_ppo_flavor.registry.standing import Standing, Unread
+
+# A round reads part of what the one before found unread, and keeps it: what is cut short goes on where it was.
+_BATCH = 100
+_ROUNDS = 1_000
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What the gate knows of the models that an operation touches; `unread` has to be read before it can rule."""
+
+    guarded: bool
+    models: Models
+    fleet: Fleet
+    contracts: Contracts
+    unread: Sequence[Unread] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """How one attempt ended: MLflow's result, the ruling (None for an unguarded model), or what to read first."""
+
+    result: Any = None
+    ruling: Ruling | None = None
+    unread: Sequence[Unread] = ()
+
+
+class Guard:
+    """Rules on operations over one store's sessions. `workspace` gives the active workspace of the calling request."""
+
+    def __init__(self, sessions: JoiningSessionMaker, workspace: Callable[[], str]) -> None:
+        self._sessions = sessions
+        self._workspace = workspace
+
+    def carry_out(self, operation: Operation, write: Callable[[], Any]) -> Any:
+        """Rule on an operation and, where allowed, let MLflow write; 409 with every finding where it isn't."""
+        return self._settle(operation.models, lambda session: self._decide(session, operation, write))
+
+    def announce(self, announcement: Announcement, require_model: Callable[[Session], Any]) -> None:
+        """Keep a trader's announcement; 409 with every finding while its reference loads what it can't run."""
+
+        def decide(session: Session) -> _Answer:
+            require_model(session)
+            return self._decide_announcement(session, announcement)
+
+        self._settle((announcement.reference.model,), decide)
+
+    def learn(self, model: str, version: int) -> None:
+        """Read the contract of a version just registered. Where that fails it is read when it is first needed."""
+        try:
+            with self.transaction((model,)) as session:
+                unread = self.standing(session).unread((model,), (version,))
+            self._read(unread)
+        except MlflowException as error:
+            _logger.warning("The contract of %s version %s is read later: %s", model, version, error)
+
+    @contextmanager
+    def transaction(self, names: Sequence[str]) -> Iterator[Session]:
+        """A locked transaction; what fails in it unexpectedly changes nothing and reads as a refusal, never a retry."""
+        with self._sessions.transaction(names) as session:
+            try:
+                yield session
+            except (MlflowException, SQLAlchemyError):
+                raise
+            except Exception as error:
+                raise MlflowException(
+                    f"Refused: the gate failed and nothing was changed: {type(error).__name__}: {error}",
+                    error_code=RESOURCE_CONFLICT,
+                ) from error
+
+    def standing(self, session: Session) -> Standing:
+        """The registry as this session sees it, in the active workspace."""
+        return Standing(session, self._workspace())
+
+    def fleet_of(self, session: Session, model: str) -> Fleet:
+        """Every announcement for a model's references."""
+        return fleet.fleet_of(session, self._workspace(), (model,))
+
+    def _settle(self, names: Sequence[str], decide: Callable[[Session], _Answer]) -> Any:
+        for _ in range(_ROUNDS):
+            with self.transaction(names) as session:
+                answer = decide(session)
+            if answer.ruling is not None and not answer.ruling.allowed:
+                raise refusal(answer.ruling)
+            if not answer.unread:
+                return answer.result
+            self._read(answer.unread)
+        raise MlflowException(
+            f"Refused: new versions of {names[0]} keep appearing while the gate reads them: try again",
+            error_code=RESOURCE_CONFLICT,
+        )
+
+    def _decide(self, session: Session, operation: Operation, write: Callable[[], Any]) -> _Answer:
+        case = self._case(session, operation.models, operation.versions)
+        if not case.guarded:
+            return _Answer(unread=case.unread) if case.unread else _Answer(write())
+        needed = {move.after for move in moved_references(operation, case.models, case.fleet) if move.after}
+        case = self._with_contracts(session, case, needed)
+        if case.unread:
+            return _Answer(unread=case.unread)
+        ruling = rule(operation, case.models, case.contracts, case.fleet)
+        result = write() if ruling.allowed else None
+        if ruling.allowed:
+            self._follow(session, operation)
+        if ruling.moves or not ruling.allowed:
+            self._show(session, ruling, case.contracts)
+            self._record(session, operation.model, operation.to_dict(), ruling, case)
+        return _Answer(result, ruling)
+
+    def _decide_announcement(self, session: Session, announcement: Announcement) -> _Answer:
+        reference = announcement.reference
+        case = self._case(session, (reference.model,), ())
+        model = case.models.get(reference.model)
+        present = None if model is None else model.resolve(reference)
+        needed = {VersionKey(reference.model, present)} if present is not None else set()
+        case = self._with_contracts(session, case, needed)
+        if case.unread:
+            return _Answer(unread=case.unread)
+        ruling = rule_announcement(announcement, case.models, case.contracts)
+        if ruling.allowed:
+            fleet.put(session, self._occasion(), announcement)
+        told = {"kind": "announce", **history.told(announcement)}
+        self._record(session, reference.model, told, ruling, case)
+        return _Answer(None, ruling)
+
+    def _case(self, session: Session, names: Sequence[str], versions: Sequence[int]) -> _Case:
+        standing = self.standing(session)
+        announced = fleet.fleet_of(session, self._workspace(), names)
+        guarded = bool(announced) or standing.is_flavored(names)
+        unread = () if guarded else standing.unread(names)
+        return _Case(guarded, standing.models(names, versions), announced, {}, unread)
+
+    def _with_contracts(self, session: Session, case: _Case, needed: set[VersionKey]) -> _Case:
+        standing = self.standing(session)
+        contracts = standing.contracts(needed) if needed else {}
+        unread = [
+            found
+            for model in sorted({key.model for key in needed - contracts.keys()})
+            for found in standing.unread((model,), [key.version for key in needed if key.model == model])
+        ]
+        return _Case(case.guarded, case.models, case.fleet, contracts, unread)
+
+    def _read(self, unread: Sequence[Unread]) -> None:
+        """Read and keep a batch of contracts, up to the first that has the flavor: it makes its model guarded."""
+        found = []
+        for version in unread[:_BATCH]:
+            contract = read_contract(version.location)
+            found.append((version, contract))
+            if contract.flavored:
+                break
+        with self.transaction(sorted({version.key.model for version, _ in found})) as session:
+            standing = self.standing(session)
+            for version, contract in found:
+                standing.keep(version, contract)
+                if contract.flavored:
+                    standing.introduce(version.key, contract)
+
+    def _follow(self, session: Session, operation: Operation) -> None:
+        """The guard's own rows follow what MLflow has just done."""
+        if isinstance(operation, Rename):
+            self.standing(session).rename(operation.model, operation.new_name)
+        elif isinstance(operation, DeleteModel):
+            self.standing(session).forget(operation.model)
+
+    def _show(self, session: Session, ruling: Ruling, contracts: Contracts) -> None:
+        """The verdict on the pages of the versions that it speaks of."""
+        now = datetime.fromtimestamp(get_current_time_millis() / 1000, UTC)
+        for move in ruling.moves:
+            if move.after is not None:
+                name = move.reference.model if ruling.allowed else move.after.model
+                key = VersionKey(name, move.after.version)
+                told = f"{now:%Y-%m-%d %H:%M:%S} UTC {ruling.fact}"
+                self.standing(session).tell(key, contracts[move.after], told)
+
+    def _record(self, session: Session, model: str, told: dict[str, Any], ruling: Ruling, case: _Case) -> None:
+        history.record(session, self._occasion(), model, told, ruling, case.fleet, case.contracts)
+
+    def _occasion(self) -> Occasion:
+        return Occasion(get_current_time_millis(), self._workspace(), requester())
+
+
+def refusal(ruling: Ruling) -> MlflowException:
+    """The error of a refused operation: HTTP 409, the fact first, the findings as JSON beside it."""
+    return MlflowException(
+        ruling.message,
+        error_code=RESOURCE_CONFLICT,
+        findings=[finding.to_dict() for finding in ruling.verdict.findings],
+        verdict=ruling.verdict.to_dict(),
+        moves=[move.to_dict() for move in ruling.moves],
+    )
+
+
+def requester() -> str:
+    """The user of the request in hand where MLflow's basic-auth has checked it, else `unauthenticated`."""
+    if "mlflow.server.auth" in sys.modules and has_request_context() and request.authorization is not None:
+        return request.authorization.username or "unauthenticated"
+    return "unauthenticated"

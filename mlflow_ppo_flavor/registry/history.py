@@ -1,0 +1,72 @@
+"""The append-only history: what was asked of protected references, by whom, and what the gate said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from mlflow_ppo_flavor.contract.digest import canonical_json
+from mlflow_ppo_flavor.contract.trader import Announcement
+from mlflow_ppo_flavor.registry.gate import Contracts, Fleet, Ruling
+from mlflow_ppo_flavor.registry.tables import HISTORY
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """When (ms since 1970), in which workspace and by whom an operation was asked for; the store supplies all three."""
+
+    at: int
+    workspace: str
+    who: str
+
+
+def record(
+    session: Session,
+    occasion: Occasion,
+    model: str,
+    operation: Mapping[str, Any],
+    ruling: Ruling,
+    fleet: Fleet,
+    contracts: Contracts,
+) -> None:
+    """Append one row, within the transaction of the operation that it tells of."""
+    digests = {f"{key.model}/{key.version}": contract.digest for key, contract in contracts.items()}
+    row = {
+        "at": occasion.at,
+        "workspace": occasion.workspace,
+        "who": occasion.who,
+        "model": model,
+        "operation": _json(dict(operation)),
+        "allowed": ruling.allowed,
+        "fact": ruling.fact,
+        "moves": _json([move.to_dict() for move in ruling.moves]),
+        "fleet": _json([told(a) for a in fleet]),
+        "findings": _json([finding.to_dict() for finding in ruling.verdict.findings]),
+        "digests": _json(digests),
+    }
+    session.execute(insert(HISTORY), row)
+
+
+def told(announcement: Announcement) -> dict[str, Any]:
+    """An announced trader in short, without the features that it listed."""
+    trader = announcement.trader
+    return {
+        "reference": announcement.reference.label,
+        "trader_id": trader.trader_id,
+        "version": trader.version,
+        "paper": trader.paper,
+    }
+
+
+def rows(session: Session, workspace: str, model: str) -> list[dict[str, Any]]:
+    """The history of one model, oldest first; JSON columns as text."""
+    query = select(HISTORY).where(HISTORY.c.workspace == workspace, HISTORY.c.model == model)
+    return [dict(row) for row in session.execute(query.order_by(HISTORY.c.id)).mappings()]
+
+
+def _json(value: Any) -> str:
+    return canonical_json(value).decode("utf-8")

@@ -1,0 +1,43 @@
+"""One transaction for the guard's check, MLflow's own write and the history: a session maker that others join."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+from sqlalchemy.orm import Session
+
+from mlflow_ppo_flavor.registry.tables import begin_writing
+
+SessionMaker = Callable[..., AbstractContextManager[Session]]
+
+
+class JoiningSessionMaker:
+    """Stands in for a store's `ManagedSessionMaker`: within `transaction` it hands out that transaction's session."""
+
+    def __init__(self, own: SessionMaker) -> None:
+        self._own = own
+        self._thread = threading.local()
+
+    def __call__(self, read_only: bool = True) -> AbstractContextManager[Session]:
+        """A session as MLflow's methods ask for one: joined where this thread has a transaction, else MLflow's own."""
+        session: Session | None = getattr(self._thread, "session", None)
+        return self._own(read_only=read_only) if session is None else self._join(session)
+
+    @contextmanager
+    def _join(self, session: Session) -> Iterator[Session]:
+        yield session
+        # where MLflow would commit, its statements reach the database, and its errors appear
+        session.flush()
+
+    @contextmanager
+    def transaction(self, names: Sequence[str]) -> Iterator[Session]:
+        """A write transaction that holds the lock of these models until it is committed or rolled back."""
+        with self._own(read_only=False) as session:
+            begin_writing(session, names)
+            self._thread.session = session
+            try:
+                yield session
+            finally:
+                self._thread.session = None

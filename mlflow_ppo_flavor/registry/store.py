@@ -1,0 +1,200 @@
+"""The guarded stores: a mixin over MLflow's SQL registry stores. What can move a reference goes to the guard."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+from urllib.parse import urlparse
+
+from mlflow.entities.model_registry import RegisteredModelTag
+from mlflow.entities.model_registry.model_version_stages import get_canonical_stage
+from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
+from mlflow.utils.uri import extract_db_type_from_uri
+from mlflow.utils.validation import _validate_model_version, _validate_registered_model_tag
+from sqlalchemy.orm import Session
+
+from mlflow_ppo_flavor.errors import SpecError
+from mlflow_ppo_flavor.registry.display import describe_version, is_reserved, own_text
+from mlflow_ppo_flavor.registry.fleet import ANNOUNCE_TAG, FLEET_TAG, fleet_tag, parse_announcement
+from mlflow_ppo_flavor.registry.guard import Guard
+from mlflow_ppo_flavor.registry.resolution import (
+    DeleteAlias,
+    DeleteModel,
+    DeleteVersion,
+    Rename,
+    SetAlias,
+    Transition,
+    VersionKey,
+)
+from mlflow_ppo_flavor.registry.session import JoiningSessionMaker
+from mlflow_ppo_flavor.registry.tables import DATABASES, create_tables
+
+SCHEME = "ppo:"
+
+
+class GuardMixin(SqlAlchemyStore):
+    """Guards a SQL registry store. Signatures are MLflow's; so are errors, besides 409 for what the gate refuses."""
+
+    def __init__(self, db_uri: str, read_db_uri: str | None = None) -> None:
+        super().__init__(db_uri, read_db_uri=read_db_uri)  # type: ignore[no-untyped-call]
+        create_tables(self.engine)
+        self.ManagedSessionMaker = JoiningSessionMaker(self.ManagedSessionMaker)
+        self._guard = Guard(self.ManagedSessionMaker, self._get_active_workspace)
+
+    @property
+    def _mlflow(self) -> Any:
+        """MLflow's own methods, which the gate's stand before; they carry no types."""
+        return super()
+
+    def transition_model_version_stage(
+        self, name: str, version: Any, stage: str, archive_existing_versions: bool
+    ) -> Any:
+        """Move a version in or out of a stage, if every fleet whose reference moves may run what it gets."""
+        number = _validate_model_version(version)
+        archive = bool(archive_existing_versions)
+        operation = Transition(name, number, get_canonical_stage(stage), archive)
+        write = self._mlflow.transition_model_version_stage
+        return self._guard.carry_out(operation, partial(write, name, number, stage, archive))
+
+    def set_registered_model_alias(self, name: str, alias: str, version: Any) -> None:
+        """Set an alias, if the fleet that announced for it may run the version."""
+        number = _validate_model_version(version)
+        write = partial(self._mlflow.set_registered_model_alias, name, alias, number)
+        self._guard.carry_out(SetAlias(name, alias, number), write)
+
+    def delete_registered_model_alias(self, name: str, alias: str) -> None:
+        """Delete an alias: emptying a reference is always allowed, and recorded."""
+        write = partial(self._mlflow.delete_registered_model_alias, name, alias)
+        self._guard.carry_out(DeleteAlias(name, alias), write)
+
+    def delete_model_version(self, name: str, version: Any) -> None:
+        """Delete a version, if the fleet may run what surfaces in its place."""
+        number = _validate_model_version(version)
+        write = partial(self._mlflow.delete_model_version, name, number)
+        self._guard.carry_out(DeleteVersion(name, number), write)
+
+    def delete_registered_model(self, name: str) -> None:
+        """Delete a model: emptying references is always allowed, and recorded. Its announcements stay."""
+        self._guard.carry_out(DeleteModel(name), partial(self._mlflow.delete_registered_model, name))
+
+    def rename_registered_model(self, name: str, new_name: str) -> Any:
+        """Rename a model, if the fleet of the new name may run what it gets."""
+        write = partial(self._mlflow.rename_registered_model, name, new_name)
+        return self._guard.carry_out(Rename(name, new_name), write)
+
+    def create_registered_model(
+        self, name: str, tags: Any = None, description: str | None = None, deployment_job_id: Any = None
+    ) -> Any:
+        """Create a model; tags that only the gate writes are refused."""
+        for tag in tags or ():
+            _refuse_reserved(tag.key)
+        return self._mlflow.create_registered_model(name, tags, description, deployment_job_id)
+
+    def create_model_version(
+        self,
+        name: str,
+        source: str,
+        run_id: str | None = None,
+        tags: Any = None,
+        run_link: str | None = None,
+        description: str | None = None,
+        local_model_path: str | None = None,
+        model_id: str | None = None,
+    ) -> Any:
+        """Register a version and read its contract. A copy brings its source's tags: the gate writes its own anew."""
+        kept = [tag for tag in tags or () if not is_reserved(tag.key)]
+        if len(kept) < len(tags or ()) and urlparse(source).scheme != "models":
+            _refuse_reserved(next(tag.key for tag in tags if is_reserved(tag.key)))
+        text = own_text(description) if description else description
+        made = self._mlflow.create_model_version(name, source, run_id, kept, run_link, text, local_model_path, model_id)
+        self._guard.learn(name, int(made.version))
+        return made
+
+    def update_model_version(self, name: str, version: Any, description: str | None = None) -> Any:
+        """Set a version's description; the gate's block of it stays what it is."""
+        key = VersionKey(name, _validate_model_version(version))
+        with self._guard.transaction((name,)) as session:
+            standing = self._guard.standing(session)
+            contract = standing.contracts([key]).get(key)
+            if contract is not None and contract.spec is not None:
+                description = describe_version(description, contract, standing.verdict_of(key))
+            return self._mlflow.update_model_version(name, key.version, description)
+
+    def get_registered_model(self, name: str) -> Any:
+        """A model as MLflow gives it, with its announced traders in the read-only tag `ppo.fleet`."""
+        model = self._mlflow.get_registered_model(name)
+        with self.ManagedSessionMaker() as session:
+            fleet = self._guard.fleet_of(session, name)
+        if fleet:
+            model._add_tag(RegisteredModelTag(FLEET_TAG, fleet_tag(fleet)))  # noqa: SLF001 the only way in
+        return model
+
+    def set_registered_model_tag(self, name: str, tag: RegisteredModelTag) -> None:
+        """Set a tag. `ppo.announce` goes to the guard's tables and isn't kept as a tag; the gate's own are refused."""
+        if tag.key == ANNOUNCE_TAG:
+            self._announce(name, tag)
+            return
+        _refuse_reserved(tag.key)
+        self._mlflow.set_registered_model_tag(name, tag)
+
+    def delete_registered_model_tag(self, name: str, key: str) -> None:
+        """Delete a tag that isn't the gate's."""
+        _refuse_reserved(key)
+        self._mlflow.delete_registered_model_tag(name, key)
+
+    def set_model_version_tag(self, name: str, version: Any, tag: Any) -> None:
+        """Set a version's tag that isn't the gate's."""
+        _refuse_reserved(tag.key)
+        self._mlflow.set_model_version_tag(name, version, tag)
+
+    def delete_model_version_tag(self, name: str, version: Any, key: str) -> None:
+        """Delete a version's tag that isn't the gate's."""
+        _refuse_reserved(key)
+        self._mlflow.delete_model_version_tag(name, version, key)
+
+    def _announce(self, name: str, tag: RegisteredModelTag) -> None:
+        _validate_registered_model_tag(tag.key, tag.value)
+        try:
+            announcement = parse_announcement(name, tag.value)
+        except SpecError as error:
+            raise MlflowException(str(error), INVALID_PARAMETER_VALUE, path=error.path) from error
+        self._guard.announce(announcement, partial(self._require_model, name))
+
+    def _require_model(self, name: str, session: Session) -> None:
+        """MLflow's own error where the model isn't registered."""
+        self._mlflow._get_registered_model(session, name)  # noqa: SLF001 its own method
+
+
+class GuardedStore(GuardMixin):
+    """MLflow's SQL registry store, guarded."""
+
+
+class GuardedWorkspaceStore(GuardMixin, WorkspaceAwareSqlAlchemyStore):
+    """MLflow's SQL registry store with workspaces, guarded."""
+
+
+def open_store(store_uri: str) -> GuardMixin:
+    """The guarded store of `ppo:<database URI>`; MlflowException for a database that the gate can't lock."""
+    db_uri = store_uri.removeprefix(SCHEME)
+    database = extract_db_type_from_uri(db_uri)
+    if database not in DATABASES:
+        raise MlflowException(
+            f"registry store: found {SCHEME}{database}, expected one of "
+            f"{', '.join(SCHEME + name for name in DATABASES)}: the gate can't lock others",
+            error_code=INVALID_PARAMETER_VALUE,
+        )
+    kind = GuardedWorkspaceStore if MLFLOW_ENABLE_WORKSPACES.get() else GuardedStore
+    return kind(db_uri, read_db_uri=os.environ.get("_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE"))
+
+
+def _refuse_reserved(key: str) -> None:
+    if is_reserved(key):
+        raise MlflowException(
+            f"{key}: found a tag that starts with ppo., expected another name: the gate alone writes these",
+            error_code=INVALID_PARAMETER_VALUE,
+        )

@@ -1,0 +1,41 @@
+"""Fixtures of the registry's tests: model folders, and stores with and without the guard."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+
+from mlflow_ppo_flavor.registry.store import GuardMixin
+from tests.registry import databases
+from tests.registry.model_folders import SKLEARN_FLAVORS, ppo_flavors, trained, write_mlmodel
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Where models lie: of both specs, unproven, of another flavor, and nowhere."""
+    root = tmp_path_factory.mktemp("models")
+    flavors = {
+        "2.6.0": ppo_flavors(trained("2.6.0")),
+        "2.7.0": ppo_flavors(trained("2.7.0")),
+        "unproven": ppo_flavors(trained("2.6.0"), golden=False),
+        "sklearn": SKLEARN_FLAVORS,
+    }
+    found = {name: str(write_mlmodel(root / name, listed)) for name, listed in flavors.items()}
+    return {**found, "missing": str(root / "missing")}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[GuardMixin]:
+    """A guarded store on a new database."""
+    guarded = databases.guarded(tmp_path)
+    yield guarded
+    guarded.engine.dispose()
+
+
+@pytest.fixture
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlAlchemyStore]:
+    """MLflow's own store on another new database."""
+    unguarded = databases.unguarded(tmp_path_factory.mktemp("plain"))
+    yield unguarded
+    unguarded.engine.dispose()

@@ -1,0 +1,45 @@
+"""MLflow databases for tests: one is migrated (it takes seconds), every test gets a copy of it."""
+
+import shutil
+import sqlite3
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy import Engine, event
+
+from mlflow_ppo_flavor.registry.store import GuardMixin, open_store
+
+
+@event.listens_for(Engine, "connect")
+def _without_fsync(connection: Any, _: Any) -> None:
+    """No test pulls the plug: waiting for the disk would take most of their time."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
+
+
+@cache
+def migrated() -> Path:
+    """A database with MLflow's tables and nothing in them."""
+    path = Path(tempfile.mkdtemp(prefix="mlflow-ppo-tests-")) / "empty.db"
+    SqlAlchemyStore(f"sqlite:///{path}").engine.dispose()
+    return path
+
+
+def fresh(folder: Path, name: str = "mlflow.db") -> str:
+    """The URI of a new, empty MLflow database in a folder."""
+    path = folder / name
+    shutil.copyfile(migrated(), path)
+    return f"sqlite:///{path}"
+
+
+def guarded(folder: Path) -> GuardMixin:
+    """A guarded store on a new database."""
+    return open_store(f"ppo:{fresh(folder)}")
+
+
+def unguarded(folder: Path) -> SqlAlchemyStore:
+    """MLflow's own store on a new database: what the guard is compared with."""
+    return SqlAlchemyStore(fresh(folder))

@@ -1,0 +1,50 @@
+"""What tests do to a store, and ask of it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mlflow.entities.model_registry import RegisteredModelTag
+from mlflow.exceptions import MlflowException
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+
+from mlflow_ppo_flavor.contract.trader import Announcement
+from mlflow_ppo_flavor.registry import history
+from mlflow_ppo_flavor.registry.store import GuardMixin
+from tests.registry.model_folders import announce_value
+
+Folders = dict[str, str]
+
+
+def register(store: SqlAlchemyStore, folders: Folders, *kinds: str, model: str = "m") -> None:
+    """Versions 1, 2, … of a model, of these kinds."""
+    store.create_registered_model(model)
+    for kind in kinds:
+        store.create_model_version(model, folders[kind])
+
+
+def announce(store: SqlAlchemyStore, told: Announcement) -> None:
+    store.set_registered_model_tag(told.reference.model, RegisteredModelTag("ppo.announce", announce_value(told)))
+
+
+def resolved(store: SqlAlchemyStore, label: str, model: str = "m") -> int | None:
+    """What a reference loads, asked of MLflow."""
+    try:
+        if label.startswith("@"):
+            return int(store.get_model_version_by_alias(model, label[1:]).version)
+        return max((int(mv.version) for mv in store.get_latest_versions(model, [label])), default=None)
+    except MlflowException:
+        return None
+
+
+def refused(call: Callable[[], Any]) -> MlflowException:
+    with pytest.raises(MlflowException) as caught:
+        call()
+    assert caught.value.error_code == "RESOURCE_CONFLICT"
+    assert caught.value.message.startswith("Refused: ")
+    return caught.value
+
+
+def rows(store: GuardMixin, model: str = "m") -> list[dict[str, Any]]:
+    with store.ManagedSessionMaker() as session:
+        return history.rows(session, "default", model)
