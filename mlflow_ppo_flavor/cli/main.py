@@ -28,7 +28,18 @@ class CommandEntry:
 
 
 # The one list of commands. A module is imported when its command is called, so that `--help` stays fast.
-COMMANDS: dict[str, CommandEntry] = {}
+COMMANDS: dict[str, CommandEntry] = {
+    "check": CommandEntry(
+        "mlflow_ppo_flavor.cli.check", "Tell whether traders may run a model, as the registry's gate would."
+    ),
+    "demo": CommandEntry(
+        "mlflow_ppo_flavor.cli.demo.command", "Train, register, refuse, promote and trade, on real bars.", extra="demo"
+    ),
+    "fleet": CommandEntry("mlflow_ppo_flavor.cli.fleet", "List the announced traders, of one model or of all."),
+    "promote": CommandEntry("mlflow_ppo_flavor.cli.promote", "Promote a model version to a stage or an alias."),
+    "server": CommandEntry("mlflow_ppo_flavor.cli.server", "Start an MLflow server with the gate before its registry."),
+    "spec": CommandEntry("mlflow_ppo_flavor.cli.spec", "Show released specs, and the spec of any model."),
+}
 
 
 class Failure(click.ClickException):

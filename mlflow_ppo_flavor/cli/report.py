@@ -1,0 +1,48 @@
+"""What commands print: text for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from mlflow_ppo_flavor.contract.compatibility import Finding
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_COLOURS = {"safety": "red", "version": "yellow", "warning": "cyan"}
+
+
+def format_option(command: Command) -> Command:
+    """The option `--format`, which every command that reports has."""
+    choice = click.Choice(["text", "json"])
+    option = click.option("--format", "format_", type=choice, default="text", show_default=True, help="How to report.")
+    return option(command)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on standard output, with the keys in the order of the documentation."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_verdict(fact: str, allowed: bool, findings: Iterable[Finding]) -> None:
+    """The fact, then one finding a line."""
+    click.secho(fact, fg="green" if allowed else "red", bold=True)
+    for finding in findings:
+        kind = click.style(f"[{finding.kind}]", fg=_COLOURS[finding.kind])
+        click.echo(f"  {kind} {finding.message}")
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table as wide as the terminal; as wide as it needs where the output is no terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*headings, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console()
+    console.width = console.width if console.is_terminal else 1_000
+    console.print(table)
