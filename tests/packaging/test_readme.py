@@ -46,6 +46,8 @@ def faults_of_command(words: list[str]) -> list[str]:
         if found is None:
             return [f"{path}: no such command {rest[0]}"]
         command, path, rest = found, f"{path} {rest[0]}", rest[1:]
+    if command.context_settings.get("ignore_unknown_options"):
+        return []
     known = {"--help"} | {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
     return [f"{path}: no such option {option}" for option in sorted(options(rest) - known)]
 
