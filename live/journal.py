@@ -96,10 +96,6 @@ class Journal:
         """Whether there is a decision on a bar (its start in UTC nanoseconds)."""
         return self._one("SELECT 1 FROM decisions WHERE symbol = ? AND bar_time = ?", symbol, bar_time) is not None
 
-    def last_decision(self, symbol: str) -> DecisionRecord | None:
-        """The decision on the newest bar that has one."""
-        return next(self._decisions("WHERE symbol = ? ORDER BY bar_time DESC LIMIT 1", symbol), None)
-
     def decisions(self, symbol: str) -> tuple[DecisionRecord, ...]:
         """All decisions on a symbol, by bar."""
         return tuple(self._decisions("WHERE symbol = ? ORDER BY bar_time", symbol))

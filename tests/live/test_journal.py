@@ -54,7 +54,7 @@ def again(tmp_path: Path, journal: Journal) -> Iterator[Callable[[], Journal]]:
 
 def test_a_new_journal_knows_nothing(journal: Journal) -> None:
     assert journal.account("AAPL") is None
-    assert journal.last_decision("AAPL") is None
+    assert journal.decisions("AAPL") == ()
     assert journal.open_orders("AAPL") == journal.fills("AAPL") == journal.events() == journal.orders("AAPL") == ()
     assert journal.conduct() == Conduct("ACTIVE", "", "")
     assert journal.day_start(date(2012, 10, 26)) is None
@@ -79,15 +79,14 @@ def test_a_bar_is_decided_once(journal: Journal, again: Callable[[], Journal]) -
     assert journal.decided("AAPL", BAR_TIME)
     assert not journal.decided("AAPL", BAR_TIME + 1)
     assert not journal.decided("MSFT", BAR_TIME)
-    assert journal.last_decision("AAPL") == first
+    assert journal.decisions("AAPL") == (first,)
 
 
-def test_the_last_decision_is_that_of_the_newest_bar(journal: Journal) -> None:
+def test_decisions_are_told_by_bar(journal: Journal) -> None:
     later, sooner = record(bar_time=BAR_TIME + 5), record(bar_time=BAR_TIME)
     journal.record_decision(later)
     journal.record_decision(sooner)
     journal.record_decision(record("MSFT", BAR_TIME + 9))
-    assert journal.last_decision("AAPL") == later
     assert journal.decisions("AAPL") == (sooner, later)
 
 
