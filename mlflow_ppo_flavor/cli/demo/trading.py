@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from live.__main__ import installed_trader
+import numpy as np
+
 from live.access import Credentials, Endpoints
 from live.alpaca import Alpaca
 from live.desk import Rooms
 from live.exchange.server import SIMULATED_KEY_ID, SIMULATED_SECRET_KEY, ExchangeServer, Settings
+from live.identity import installed_trader
 from live.journal import Journal
 from live.model_source import ModelSource, Terms
 from live.risk import RiskLimits
@@ -22,9 +24,9 @@ from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.decision.account import AccountState
 from mlflow_ppo_flavor.decision.action import Instrument
 from mlflow_ppo_flavor.decision.bars import Bars
-from mlflow_ppo_flavor.decision.market import Costs
+from mlflow_ppo_flavor.decision.market import Costs, Fill
 from mlflow_ppo_flavor.flavor import load_model
-from training.backtest import Course, Engine
+from training.backtest import Backtest, Course, Engine
 from training.evaluator import Score, greedy, score
 
 BARS_TRADED = 250
@@ -35,13 +37,18 @@ CAPITAL = 100_000.0
 class Traded:
     """How the live trader did: its course over the bars that it saw, what it decided, how many orders were refused.
 
-    `equals_backtest`: the engine's accounts over the same bars are the same ones, to the bit.
+    `backtest` is what the engine that trains makes of the same model over the same bars.
     """
 
     course: Course
-    equals_backtest: bool
+    backtest: Backtest
     decisions: dict[str, int]
     refused_orders: int
+
+    @property
+    def equals_backtest(self) -> bool:
+        """Whether the accounts at every close are the engine's, to the bit."""
+        return self.course.states == self.backtest.states
 
     @property
     def score(self) -> Score:
@@ -64,7 +71,7 @@ def trade(bars: Bars, state_dir: Path, on_bar: Callable[[int], None], report: Ca
         endpoints = Endpoints.choose(paper=True, trading_url=exchange.url, data_url=exchange.url)
         trader = LiveTrader(Rooms.builder(TRADER, Alpaca(endpoints, keys), journal), source, mandate, report)
         trader.start()
-        states = [trader.desks[0].standing.state]
+        states: list[AccountState] = []
         for done in range(1, BARS_TRADED + 1):
             exchange.advance(bars=1)
             trader.cycle()
@@ -74,19 +81,27 @@ def trade(bars: Bars, state_dir: Path, on_bar: Callable[[int], None], report: Ca
         return _told(bars, journal, states)
 
 
-def _backtest(bars: Bars) -> tuple[AccountState, ...]:
-    """The accounts that the engine comes to with the same model over the same bars."""
+def _fill_of_each_step(bars: Bars, fills: Sequence[Fill]) -> tuple[Fill | None, ...]:
+    """The fill in each bar but the first, None where there was none; the embedded exchange fills an order whole."""
+    rows = np.searchsorted(bars.time, [fill.time for fill in fills], side="right") - 1
+    by_row = dict(zip(rows.tolist(), fills, strict=True))
+    return tuple(by_row.get(row) for row in range(1, len(bars)))
+
+
+def _backtest(bars: Bars) -> Backtest:
+    """What the engine makes of the same model over the same bars, from a flat account at the first close."""
     policy = load_model(f"models:/{MODEL}/{STAGE}")
     engine = Engine.prepare(bars, policy.spec, Instrument.equity(bars.symbol), Costs())
-    return engine.run(greedy(policy), equity=CAPITAL, start=len(bars) - BARS_TRADED - 1).states
+    return engine.run(greedy(policy), equity=CAPITAL, start=len(bars) - BARS_TRADED)
 
 
 def _told(bars: Bars, journal: Journal, states: list[AccountState]) -> Traded:
     meanings = [record.decision.meaning for record in journal.decisions(bars.symbol)]
     reports = [journal.report(ticket.client_order_id) for ticket in journal.orders(bars.symbol)]
+    seen = bars[-len(states) :]
     return Traded(
-        course=Course(bars[-len(states) :], tuple(states), journal.fills(bars.symbol)),
-        equals_backtest=_backtest(bars) == tuple(states),
+        course=Course(seen, tuple(states), _fill_of_each_step(seen, journal.fills(bars.symbol))),
+        backtest=_backtest(bars),
         decisions={meaning: meanings.count(meaning) for meaning in dict.fromkeys(meanings)},
         refused_orders=sum(report is not None and report.status == REJECTED for report in reports),
     )
