@@ -20,10 +20,7 @@ PPOFlavorError
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from mlflow_ppo_flavor.contract.compatibility import Verdict
+from typing import Any
 
 
 class PPOFlavorError(Exception):
@@ -63,9 +60,10 @@ class CheckpointError(PPOFlavorError, ValueError):
 
 
 class IncompatibleModel(PPOFlavorError):
-    """A verdict that doesn't allow the model; `verdict` holds all its findings."""
+    """A verdict that doesn't allow the model; `verdict` is that Verdict, with all its findings."""
 
-    def __init__(self, verdict: Verdict) -> None:
+    # a Verdict; its type stands above this module
+    def __init__(self, verdict: Any) -> None:
         self.verdict = verdict
         super().__init__(verdict.text)
 
