@@ -11,6 +11,7 @@ PPOFlavorError
 ├── IntegrityError         a model's files aren't what its MLmodel lists
 ├── BrokerError            the broker can't be reached, answered no, or something unreadable (`problem` says which)
 ├── JournalError           the trader's journal is in use, belongs to another trader, or can't be read or written
+├── MissingExtra           a module of an optional extra isn't installed (also ModuleNotFoundError)
 ├── NotTrading             the trader refuses to start: nothing was ordered
 ├── TrainingDiverged       training met a gradient that isn't finite: it can't go on
 └── RegistryError          the registry can't be reached or answered something unusable
@@ -81,7 +82,11 @@ class BrokerError(PPOFlavorError):
 
 
 class JournalError(PPOFlavorError):
-    """The trader's journal is in use, belongs to another trader, or can't be read or written: nothing is traded then."""
+    """The trader's journal is in use, belongs to another trader, or can't be read or written: nothing is traded."""
+
+
+class MissingExtra(PPOFlavorError, ModuleNotFoundError):
+    """A module of an optional extra isn't installed; `name` is the module's, as ImportError has it."""
 
 
 class NotTrading(PPOFlavorError):
