@@ -1,7 +1,7 @@
 """Safe promotion and live use of PPO trading policies on MLflow.
 
 Importing the package loads the standard library and packaging alone; each public name loads its module when it is
-first used (PEP 562).
+first used (PEP 562). Where that needs a module of an extra which isn't installed, it says so.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from mlflow_ppo_flavor import version
+from mlflow_ppo_flavor.extras import needing
 
 __version__ = version.VERSION
 
@@ -41,10 +42,13 @@ _HOMES = {
         "SpecError",
         "UnknownFormat",
     ),
+    "decision.bars": ("Bars",),
+    "decision.action": ("Instrument",),
     "model.policy": ("ActorCritic",),
     "model.checkpoint": ("Checkpoint", "load_checkpoint", "save_checkpoint"),
     "model.detection": ("assert_compatibility", "detect_version_from_checkpoint"),
     "model.golden": ("record_golden",),
+    "model.proof": ("Golden",),
     "flavor": ("load_model", "log_model", "save_model"),
     "announcement": ("announce_trader",),
 }
@@ -55,7 +59,8 @@ __all__ = list(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    with needing("model", name):
+        value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""The client's side of the fleet: a trader tells the registry which reference it loads, before it loads."""
+"""The client's side of the fleet: a trader tells the registry which reference it loads, and takes its answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from packaging.version import Version
 
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.digest import canonical_json
-from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
 from mlflow_ppo_flavor.contract.trader import Announcement, Trader
 from mlflow_ppo_flavor.errors import PromotionRefused, RegistryError, SpecError
@@ -23,6 +22,8 @@ ANNOUNCE_TAG = "ppo.announce"
 """The registered-model tag that carries an announcement; the registry's gate reads it and doesn't keep it."""
 _PACKAGES = ("mlflow-ppo-flavor", "mlflow", "numpy", "numba", "torch")
 _CONFLICT = 409
+# MLflow may answer with whole statements and pages
+_LONGEST_REASON = 400
 
 
 def _now() -> datetime:
@@ -66,7 +67,9 @@ def announce_trader(
 def _send(announcement: Announcement) -> None:
     client, reference = MlflowClient(), announcement.reference
     value = canonical_json(announcement.to_dict()).decode()
-    with _translated(reference):
+    with answering(
+        f"{reference}: not announced", "look whether the tracking and registry URI are right, and the server up"
+    ):
         try:
             client.set_registered_model_tag(reference.model, ANNOUNCE_TAG, value)
         except MlflowException as error:
@@ -93,15 +96,18 @@ def _create(client: MlflowClient, model: str) -> None:
 
 
 @contextmanager
-def _translated(reference: Reference) -> Iterator[None]:
-    """MLflow's errors as ours: a conflict is the gate's refusal, anything else a registry that can't be used."""
+def answering(asked: str, remedy: str = "") -> Iterator[None]:
+    """MLflow's errors as ours: PromotionRefused with the gate's findings for a conflict, RegistryError otherwise.
+
+    `asked` begins what RegistryError says, and `remedy` ends it.
+    """
     try:
         yield
     except MlflowException as error:
         reason = error.message.removeprefix(f"{error.error_code}: ")
         if error.get_http_status_code() != _CONFLICT:
-            remedy = "look whether the tracking and registry URI are right, and the server up"
-            raise RegistryError(f"{reference}: not announced: {reason}: {remedy}") from error
+            short = reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + "…"
+            raise RegistryError(": ".join(filter(None, (asked, short, remedy)))) from error
         # a refusal arrives as JSON through a server, as keyword arguments from a store in this process
         findings = (getattr(error, "json", None) or error.json_kwargs).get("findings")
         raise PromotionRefused(reason, findings if isinstance(findings, list) else ()) from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.errors import IncompatibleModel, SpecError
 from mlflow_ppo_flavor.model.checkpoint import Checkpoint, load_checkpoint
 from mlflow_ppo_flavor.model.detection import inspect_checkpoint
-from mlflow_ppo_flavor.model.policy import ActorCritic, agreed_spec, check_same
+from mlflow_ppo_flavor.model.policy import ActorCritic, agreed_spec, check_same, kind_of
 from mlflow_ppo_flavor.model.prediction import Predictor
 from mlflow_ppo_flavor.model.proof import Golden
 from mlflow_ppo_flavor.model.replay import replay
@@ -190,7 +191,8 @@ def load_model(model_uri: str, dst_path: str | None = None) -> ActorCritic:
     """The policy of an MLflow model, for inference, every file checked; `.spec` is the stored spec.
 
     `model_uri` is `models:/…`, `runs:/…` or a path; `dst_path` an existing folder to download into. Takes observations
-    [n, obs_dim] and [n, window, n_features]. Raises as `read_model`; MlflowException where MLflow doesn't find it.
+    [n, obs_dim] and [n, window, n_features], as torch tensors. Raises as `read_model`; MlflowException where MLflow
+    doesn't find it.
     """
     folder = mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=dst_path)
     return read_model(Path(folder)).policy
@@ -214,8 +216,7 @@ def _resolve(
         golden = source.golden if golden is None else golden
         source = source.policy()
     if not isinstance(source, ActorCritic):
-        found = f"{type(source).__module__}.{type(source).__qualname__}"
-        raise SpecError("policy", found, "an ActorCritic, a Checkpoint or a checkpoint's path")
+        raise SpecError("policy", kind_of(source), "an ActorCritic, a Checkpoint or a checkpoint's path")
     whole = agreed_spec(source.spec, spec)
     if golden is not None:
         check_same(whole, golden.spec, "golden.spec")
@@ -224,10 +225,12 @@ def _resolve(
 
 
 def _check_proof(golden: Golden, policy: ActorCritic, spec: ModelSpec) -> None:
-    """Refuse golden decisions of other weights: every trader would refuse the model later."""
+    """Refuse golden decisions of other weights: every trader would refuse the model later. Warn of a weak proof."""
     verdict = Verdict(replay(golden, policy, spec), strict=True)
     if not verdict.allowed:
         raise IncompatibleModel(verdict)
+    for finding in verdict.findings:
+        warnings.warn(f"[{finding.kind}] {finding.message}", stacklevel=4)
 
 
 def _write_environment(

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from packaging.version import Version
 
 from mlflow_ppo_flavor.cli.connection import answering, connect, registry_options
 from mlflow_ppo_flavor.cli.model_uri import read_contract_of
 from mlflow_ppo_flavor.cli.report import format_option, print_json, print_verdict
+from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.compatibility import Verdict
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
 from mlflow_ppo_flavor.contract.trader import Trader
 from mlflow_ppo_flavor.errors import SpecError
 from mlflow_ppo_flavor.registry.contracts import Contract
+from mlflow_ppo_flavor.registry.fact import describe
 from mlflow_ppo_flavor.registry.fleet import FLEET_TAG, parse_fleet_tag
-from mlflow_ppo_flavor.registry.gate import describe, judge_fleet, judge_trader
+from mlflow_ppo_flavor.registry.gate import judge_fleet, judge_trader
 
 Judged = list[tuple[Trader, Verdict]]
 
@@ -49,7 +52,7 @@ def command(
     if reference:
         judged = _judge_reference(contract, reference, tracking_uri, registry_uri)
     else:
-        one = Trader.released(trader or CURRENT_TRADER_VERSION)
+        one = _released(trader or CURRENT_TRADER_VERSION)
         judged = [(one, judge_trader(contract, one))]
     allowed = all(verdict.allowed for _, verdict in judged)
     if format_ == "json":
@@ -59,6 +62,18 @@ def command(
     context.exit(0 if allowed else 1)
 
 
+def _released(version: str) -> Trader:
+    """The released trader of that version; UsageError for what is no version, and for one that isn't released yet."""
+    try:
+        newest = Version(parsing.version(version, "--trader")) <= Version(CURRENT_TRADER_VERSION)
+    except SpecError as error:
+        raise click.UsageError(str(error)) from error
+    if not newest:
+        expected = f"at most {CURRENT_TRADER_VERSION}, the newest that this version knows"
+        raise click.UsageError(f"--trader: found {parsing.show(version)}, expected {expected}")
+    return Trader.released(version)
+
+
 def _judge_reference(contract: Contract, told: str, tracking_uri: str | None, registry_uri: str | None) -> Judged:
     reference = Reference.of_uri(f"models:/{told}")
     if reference is None:
@@ -66,7 +81,7 @@ def _judge_reference(contract: Contract, told: str, tracking_uri: str | None, re
     client = connect(tracking_uri, registry_uri)
     with answering():
         tag = client.get_registered_model(reference.model).tags.get(FLEET_TAG, "[]")
-    return judge_fleet(reference, contract, parse_fleet_tag(tag))
+    return judge_fleet(reference, contract, parse_fleet_tag(reference.model, tag))
 
 
 def _report(uri: str, contract: Contract, reference: str | None, judged: Judged, allowed: bool) -> dict[str, Any]:

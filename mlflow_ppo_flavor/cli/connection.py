@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mlflow_ppo_flavor.errors import PromotionRefused, RegistryError
+from mlflow_ppo_flavor.errors import RegistryError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 # MLflow's own defaults try for minutes: a command says within seconds that nobody answers.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-_LONGEST_REASON = 400
 
 
 def registry_options(command: Command) -> Command:
@@ -53,15 +52,8 @@ def connect(tracking_uri: str | None, registry_uri: str | None) -> MlflowClient:
 @contextmanager
 def answering() -> Iterator[None]:
     """MLflow's errors as ours: PromotionRefused with the gate's findings, RegistryError for anything else."""
-    from mlflow.exceptions import MlflowException
+    # MLflow takes a second to import: not for --help
+    from mlflow_ppo_flavor import announcement
 
-    try:
+    with announcement.answering("registry"):
         yield
-    except MlflowException as error:
-        reason = error.message.removeprefix(f"{error.error_code}: ")
-        if error.error_code == "RESOURCE_CONFLICT":
-            # a refusal arrives as JSON through a server, as keyword arguments from a store in this process
-            told = getattr(error, "json", None) or error.json_kwargs
-            raise PromotionRefused(reason, told.get("findings") or ()) from error
-        short = reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + "…"
-        raise RegistryError(f"registry: {short}") from error

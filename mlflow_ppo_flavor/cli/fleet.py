@@ -41,7 +41,7 @@ def command(name: str | None, tracking_uri: str | None, registry_uri: str | None
 def _fleet(client: MlflowClient, name: str | None) -> Iterator[Announcement]:
     for model in [name] if name else _names(client):
         tag = client.get_registered_model(model).tags.get(FLEET_TAG)
-        yield from parse_fleet_tag(tag) if tag else ()
+        yield from parse_fleet_tag(model, tag) if tag else ()
 
 
 def _names(client: MlflowClient) -> Iterator[str]:

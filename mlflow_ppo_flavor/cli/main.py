@@ -1,10 +1,11 @@
 """The command `mlflow-ppo`: a table of commands, each imported when it is called.
 
-Exit codes: 0 allowed or done, 1 refused, 2 wrong usage, something unreachable, missing or broken.
+Exit codes: 0 allowed or done, 1 refused, 2 wrong usage, something unreachable, missing or broken, or a defect.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,9 +14,8 @@ from typing import Any
 import click
 
 from mlflow_ppo_flavor.errors import PPOFlavorError
+from mlflow_ppo_flavor.extras import missing_extra
 from mlflow_ppo_flavor.version import VERSION
-
-_OURS = ("mlflow_ppo_flavor", "training", "live")
 
 
 @dataclass(frozen=True)
@@ -79,25 +79,27 @@ class LazyGroup(click.Group):
                 formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was asked for; Failure for an error of ours and for a missing extra.
-
-        A module of our own that isn't found is a defect, and goes through.
-        """
+        """Run the command that was asked for; Failure for an error of ours, a missing extra, and a defect."""
         try:
             return super().invoke(ctx)
-        except ModuleNotFoundError as error:
-            module = (error.name or "").partition(".")[0]
-            if module in _OURS:
-                raise
-            entry = self.table[ctx.invoked_subcommand or ""]
-            raise Failure(missing_extra(f"{ctx.command_path} {ctx.invoked_subcommand}", module, entry.extra)) from error
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
         except PPOFlavorError as error:
             raise Failure(str(error)) from error
+        except Exception as error:
+            raise self._failure(ctx, error) from error
 
-
-def missing_extra(command: str, module: str, extra: str) -> str:
-    """What to tell where a third-party module of an extra isn't installed."""
-    return f"{command} needs the module {module}, which isn't installed: install mlflow-ppo-flavor[{extra}]"
+    def _failure(self, ctx: click.Context, error: Exception) -> Failure:
+        """What a missing extra or a defect is told as. A defect's traceback goes to stderr, and Python's exit code for
+        it, 1, would say `refused`.
+        """
+        called, name = f"{ctx.command_path} {ctx.invoked_subcommand}", ctx.invoked_subcommand or ""
+        missing = missing_extra(error, called, self.table[name].extra) if name in self.table else None
+        if missing is not None:
+            return Failure(str(missing))
+        traceback.print_exception(error)
+        told = " ".join(str(error).split())
+        return Failure(f"{called}: unexpected {type(error).__name__}: {told}: please report it, with the lines above")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

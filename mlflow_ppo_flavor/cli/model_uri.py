@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mlflow_ppo_flavor.cli.connection import answering, connect
 from mlflow_ppo_flavor.contract.spec import ModelSpec
-from mlflow_ppo_flavor.errors import SpecError
+from mlflow_ppo_flavor.errors import RegistryError, SpecError
 from mlflow_ppo_flavor.registry.artifacts import read_mlmodel
 from mlflow_ppo_flavor.registry.contracts import Contract, parse_mlmodel
 
@@ -25,7 +25,12 @@ class ReadableContract:
 
 def read_contract_of(uri: str, tracking_uri: str | None, registry_uri: str | None) -> Contract:
     """The contract of a folder, `runs:/…`, `models:/…` or artifact URI; RegistryError where there is no MLmodel."""
-    return parse_mlmodel(read_mlmodel(_location(uri, tracking_uri, registry_uri)))
+    location = _location(uri, tracking_uri, registry_uri)
+    try:
+        return parse_mlmodel(read_mlmodel(location))
+    except RegistryError as error:
+        expected = "expected a logged model: its folder, runs:/…, models:/… or another artifact URI"
+        raise RegistryError(f"{uri}: {error}: {expected}") from error
 
 
 def read_readable(uri: str, tracking_uri: str | None, registry_uri: str | None) -> ReadableContract:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from mlflow_ppo_flavor.cli.report import format_option, print_json, print_table
 from mlflow_ppo_flavor.contract.releases import MODEL_SPECS
 from mlflow_ppo_flavor.contract.spec import ModelSpec
+from mlflow_ppo_flavor.errors import SpecError
 
 
 @click.group(name="spec")
@@ -44,6 +46,9 @@ def show(which: str, tracking_uri: str | None, registry_uri: str | None, format_
     digest, proven = None, None
     if which in MODEL_SPECS:
         spec = MODEL_SPECS[which]
+    elif ":" not in which and not Path(which).exists():
+        released = ", ".join(MODEL_SPECS)
+        raise SpecError(which, "no model there", f"a released version ({released}), a model's folder or its URI")
     else:
         from mlflow_ppo_flavor.cli.model_uri import read_readable
 

@@ -10,18 +10,26 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from mlflow_ppo_flavor.errors import SpecError
 
 T = TypeVar("T")
+LONGEST_VERSION = 100
 _MISSING: Any = object()
 
 
 def show(value: object) -> str:
-    """A value as a message shows it: its repr, cut to 80 characters."""
-    text = "nothing" if value is _MISSING else repr(value)
+    """A value as a message shows it: its repr, cut to 80 characters; its type where Python can't write it out."""
+    try:
+        text = "nothing" if value is _MISSING else repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a value that holds itself
+        text = f"a value of type {type(value).__name__} that can't be shown"
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -36,7 +44,8 @@ def mapping(value: object, path: str, known: Collection[str], *, where: str = ""
         raise SpecError(path or where or "value", show(value), "a mapping")
     for key in value:
         if key not in known:
-            raise SpecError(join(path, str(key)), "an unknown key", f"one of {', '.join(known)}")
+            shown = _cut(key) if isinstance(key, str) and _encodable(key) else show(key)
+            raise SpecError(join(path, shown), "an unknown key", f"one of {', '.join(known)}")
     return value
 
 
@@ -59,7 +68,18 @@ def text(value: object, path: str, *, empty: bool = True) -> str:
     """A string, not empty unless `empty`."""
     if not isinstance(value, str) or not (empty or value):
         raise SpecError(path, show(value), "a string" if empty else "a string that isn't empty")
+    if not _encodable(value):
+        raise SpecError(path, show(value), "text that UTF-8 can write")
     return value
+
+
+def _encodable(value: str) -> bool:
+    """Whether UTF-8 can write it: JSON's escapes can spell half a character (a lone surrogate), which it can't."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def name(value: object, path: str, *, pattern: re.Pattern[str], expected: str) -> str:
@@ -85,10 +105,21 @@ def integer(value: object, path: str, *, low: int, high: int) -> int:
 
 def number(value: object, path: str, *, low: float, high: float) -> float:
     """A finite number in [low, high], as a float."""
-    whole = isinstance(value, int | float) and not isinstance(value, bool)
-    if not whole or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
+    found = _finite(value)
+    if found is None or not low <= found <= high:
         raise SpecError(path, show(value), f"a number in [{low:g}, {high:g}]")
-    return float(value) + 0.0  # type: ignore[arg-type]
+    return found + 0.0
+
+
+def _finite(value: object) -> float | None:
+    """A number as a finite float; None for anything else, and for an integer beyond all floats."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def flag(value: object, path: str) -> bool:
@@ -106,31 +137,45 @@ def sequence(value: object, path: str, read: Callable[..., T], **options: Any) -
 
 
 def version(value: object, path: str) -> str:
-    """A PEP 440 version, as written."""
+    """A PEP 440 version of at most 100 characters, as written."""
+    expected = "a version such as 2.7.0 (PEP 440)"
     if not isinstance(value, str):
-        raise SpecError(path, show(value), "a version such as 2.7.0 (PEP 440)")
+        raise SpecError(path, show(value), expected)
+    _check_length(value, path, expected)
     try:
         Version(value)
-    except InvalidVersion:
-        raise SpecError(path, show(value), "a version such as 2.7.0 (PEP 440)") from None
-    return value
-
-
-def specifiers(value: object, path: str) -> str:
-    """A PEP 440 specifier set that isn't empty, as written."""
-    expected = "a specifier set such as >=2.7.0 (PEP 440)"
-    if not isinstance(value, str) or not value.strip():
-        raise SpecError(path, show(value), expected)
-    try:
-        SpecifierSet(value)
-    except InvalidSpecifier:
+    except ValueError:  # InvalidVersion, and what Python's integers refuse
         raise SpecError(path, show(value), expected) from None
     return value
 
 
+def specifiers(value: object, path: str) -> str:
+    """A PEP 440 specifier set that isn't empty, of at most 100 characters, as written."""
+    expected = "a specifier set such as >=2.7.0 (PEP 440)"
+    if not isinstance(value, str) or not value.strip():
+        raise SpecError(path, show(value), expected)
+    _check_length(value, path, expected)
+    try:
+        read = SpecifierSet(value)
+        # its versions are read when they are first compared
+        read.contains("0")
+    except ValueError:  # InvalidSpecifier, InvalidVersion, and what Python's integers refuse
+        raise SpecError(path, show(value), expected) from None
+    if not len(read):
+        raise SpecError(path, show(value), expected)
+    return value
+
+
+def _check_length(value: str, path: str, expected: str) -> None:
+    if len(value) > LONGEST_VERSION:
+        raise SpecError(path, f"{len(value)} characters", f"{expected} of at most {LONGEST_VERSION}")
+
+
 def unique(values: tuple[T, ...], path: str) -> tuple[T, ...]:
     """The values, refused if one stands twice."""
+    seen = set()
     for i, value in enumerate(values):
-        if value in values[:i]:
+        if value in seen:
             raise SpecError(f"{path}[{i}]", f"{value} a second time", "each once")
+        seen.add(value)
     return values

@@ -17,13 +17,16 @@ from mlflow_ppo_flavor.errors import SpecError
 SPEC_FORMATS = (FORMAT,)
 _TRADER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REFERENCE = re.compile(r"(?:[a-z][a-z0-9_.-]*/)?[a-z][a-z0-9_]*@[1-9][0-9]*")
+_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# fromisoformat takes any character between date and time
+_TIME = re.compile(r"[0-9A-Z:.,+ -]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def _time(value: object, path: str) -> str:
     expected = "a time with its zone, such as 2026-01-31T14:30:00+00:00 (ISO 8601)"
     try:
-        parsed = datetime.fromisoformat(value) if isinstance(value, str) else None
+        parsed = datetime.fromisoformat(value) if isinstance(value, str) and _TIME.fullmatch(value) else None
     except ValueError:
         parsed = None
     if parsed is None or parsed.tzinfo is None:
@@ -34,7 +37,15 @@ def _time(value: object, path: str) -> str:
 def _packages(value: object, path: str) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise SpecError(path, parsing.show(value), "a mapping of package names to versions")
-    return {parsing.text(key, path, empty=False): parsing.version(value[key], f"{path}.{key}") for key in sorted(value)}
+    names = sorted(parsing.name(key, path, pattern=_PACKAGE, expected="the name of a package") for key in value)
+    return {name: parsing.version(value[name], f"{path}.{name}") for name in names}
+
+
+def _features(value: object, path: str) -> tuple[str, ...]:
+    features = parsing.sequence(value, path, parsing.name, pattern=_REFERENCE, expected="a feature such as rsi_14@1")
+    if not features:
+        raise SpecError(path, "no feature", "those that the trader computes")
+    return parsing.unique(features, path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +78,11 @@ class Trader:
         """Read a trader; SpecError with its dotted path for anything else."""
         read = parsing.mapping(data, path, [member.name for member in fields(cls)])
         name = {"pattern": _TRADER_ID, "expected": "an id of letters, digits, . _ - (64 at most)"}
-        feature = {"pattern": _REFERENCE, "expected": "a feature such as rsi_14@1"}
         formats = {"low": 1, "high": 1_000}
         return cls(
             trader_id=parsing.take(read, "trader_id", path, parsing.name, **name),
             version=parsing.take(read, "version", path, parsing.version),
-            features=parsing.take(
-                read, "features", path, lambda v, at: parsing.sequence(v, at, parsing.name, **feature)
-            ),
+            features=parsing.take(read, "features", path, _features),
             paper=parsing.take(read, "paper", path, parsing.flag),
             spec_formats=parsing.take(
                 read, "spec_formats", path, lambda v, at: parsing.sequence(v, at, parsing.integer, **formats)

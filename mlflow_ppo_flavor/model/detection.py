@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from packaging.version import Version
@@ -48,8 +49,10 @@ def inspect_checkpoint(checkpoint: Mapping[str, Any]) -> Inspection:
 
     A whole spec is taken as it stands. A declared version that is released gives its spec, unless the weights are of
     another shape: they decide. Without either, the weights' shape tells. CheckpointError where the declared version
-    isn't known, and where nothing fits; SpecError for a whole spec that can't be read.
+    isn't known, where nothing fits, and for what is no mapping; SpecError for a whole spec that can't be read.
     """
+    if not isinstance(checkpoint, Mapping):
+        raise CheckpointError(f"checkpoint: found {type(checkpoint).__name__}, expected a Checkpoint or a dict")
     shape = shape_of_weights(_weights(checkpoint))
     whole, declared = checkpoint.get("spec"), checkpoint.get("model_version")
     if whole is not None:
@@ -107,7 +110,9 @@ def _weights(checkpoint: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     state = checkpoint.get("policy_state_dict")
     if not isinstance(state, Mapping):
         return {}
-    return {str(name): tuple(tensor.shape) for name, tensor in state.items() if hasattr(tensor, "shape")}
+    # a nested tensor has no shape, and says so by RuntimeError
+    shaped = {name: tensor for name, tensor in state.items() if not getattr(tensor, "is_nested", False)}
+    return {str(name): tuple(tensor.shape) for name, tensor in shaped.items() if hasattr(tensor, "shape")}
 
 
 def _of_version(declared: object, shape: Shape) -> tuple[ModelSpec, list[Finding]]:
@@ -159,10 +164,19 @@ def _metadata_findings(checkpoint: Mapping[str, Any], spec: ModelSpec) -> list[F
         if checkpoint.get(key) is None or (key == "model_version" and checkpoint.get("spec") is None):
             continue
         found, own = checkpoint[key], "version" if key == "model_version" else key
-        if found != getattr(spec, own):
+        if not _says(found, getattr(spec, own)):
             expected = f"spec {spec.version} says {parsing.show(getattr(spec, own))}"
             findings.append(_finding("metadata", "safety", key, parsing.show(found), expected))
     return findings
+
+
+def _says(declared: object, own: object) -> bool:
+    """Whether a declared value is the spec's own; of another kind it isn't, and comparing arrays wouldn't tell."""
+    if isinstance(own, Mapping):
+        whole = isinstance(declared, Mapping) and set(map(type, declared)) <= {int} and declared.keys() == own.keys()
+        return whole and all(_says(declared[key], value) for key, value in own.items())  # type: ignore[index]
+    kind = Integral if isinstance(own, int) else str
+    return isinstance(declared, kind) and declared == own
 
 
 def _nothing_fits(shape: Shape, checkpoint: Mapping[str, Any]) -> str:

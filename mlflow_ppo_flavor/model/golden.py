@@ -16,7 +16,7 @@ from mlflow_ppo_flavor.decision.market import Costs, fill_at_open
 from mlflow_ppo_flavor.errors import BarsError, SpecError
 from mlflow_ppo_flavor.model import stages
 from mlflow_ppo_flavor.model.inference import infer
-from mlflow_ppo_flavor.model.policy import ActorCritic
+from mlflow_ppo_flavor.model.policy import ActorCritic, kind_of
 from mlflow_ppo_flavor.model.proof import Case, Golden, Segment, TableRow
 
 REGIMES, CASES_OF_REGIME, STRIDE = 4, 6, 7
@@ -95,7 +95,11 @@ def _recorded(policy: ActorCritic, segments: tuple[Segment, ...], cases: tuple[C
 
 
 def _check_bars(spec: ModelSpec, bars: Bars) -> None:
-    """Refuse bars that the spec doesn't promise, and too few of them."""
+    """Refuse what isn't Bars, bars that the spec doesn't promise, and too few of them."""
+    given: object = bars
+    if not isinstance(given, Bars):
+        remedy = "give Bars.from_frame(frame, symbol=..., spec=policy.spec.bars)"
+        raise BarsError(f"bars: found {kind_of(given)}, expected Bars: {remedy}")
     if spec.bars != bars.spec:
         remedy = "build the policy with spec.for_bars(...) of the bars that it is trained on"
         found = "no bars" if spec.bars is None else str(spec.bars.to_dict())

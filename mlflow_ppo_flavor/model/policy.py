@@ -57,7 +57,7 @@ class ActorCritic(nn.Module):
     Weights start orthogonal with zero biases: gain √2 in the trunk, 0.01 in the actor, 1 in the critic (Huang et al.,
     "The 37 Implementation Details of Proximal Policy Optimization", ICLR blog track 2022, detail 2), from `generator`
     or torch's global one. `weights` are used as they are instead, none copied or initialised: see `check_weights`.
-    SpecError for dimensions or an activation that can't be.
+    SpecError for a spec, dimensions or an activation that can't be.
     """
 
     def __init__(
@@ -69,7 +69,11 @@ class ActorCritic(nn.Module):
         weights: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         super().__init__()
-        described = Architecture(tuple(hidden_dims), activation).to_dict()
+        check_spec(spec, "spec")
+        # any sequence of whole numbers; what isn't one is refused with its path
+        given: object = hidden_dims
+        widths_given = list(given) if isinstance(given, Sequence) else given
+        described = {"class": "ActorCritic", "hidden_dims": widths_given, "activation": activation}
         self.spec, self._architecture = spec, Architecture.from_dict(described)
         # nn.Linear would fill its weights with numbers that are overwritten at once
         linear: Callable[..., Any] = (
@@ -105,9 +109,9 @@ class ActorCritic(nn.Module):
         return self._architecture.to_dict()
 
     def forward(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(logits [n, n_actions], values [n]) of observations [n, obs_dim] or [n, window, n_features].
+        """(logits [n, n_actions], values [n]) of observations [n, obs_dim] or [n, window, n_features]: tensors.
 
-        ObservationError for another shape, or another kind of number than the weights'.
+        ObservationError for another shape, another kind of number than the weights', and what isn't a tensor.
         """
         hidden = self.trunk(self._flat(observations))
         return self.actor(hidden), self.critic(hidden).squeeze(-1)
@@ -119,8 +123,12 @@ class ActorCritic(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def _flat(self, observations: torch.Tensor) -> torch.Tensor:
-        spec, shape = self.spec, observations.shape
-        kind = self.critic.weight.dtype
+        spec = self.spec
+        if not isinstance(observations, torch.Tensor):
+            raise ObservationError(
+                f"observations: found {kind_of(observations)}, expected a torch.Tensor: give torch.from_numpy(array)"
+            )
+        shape, kind = observations.shape, self.critic.weight.dtype
         if observations.dtype == kind:
             if shape[1:] == (spec.obs_dim,):
                 return observations
@@ -136,7 +144,7 @@ class ActorCritic(nn.Module):
 
 def check_weights(network: Mapping[str, torch.Tensor], weights: Mapping[str, Any], spec: ModelSpec) -> None:
     """Refuse `weights` that aren't those of `network`, a state dict: SpecError for the first that is missing, unknown,
-    of another shape, or not dense float32; its path is `policy_state_dict.<name>`.
+    of another shape, or not dense float32 in memory; its path is `policy_state_dict.<name>`.
     """
     path = "policy_state_dict"
     remedy = (
@@ -144,7 +152,7 @@ def check_weights(network: Mapping[str, torch.Tensor], weights: Mapping[str, Any
     )
     for name, owed in network.items():
         place, found = parsing.join(path, name), weights.get(name)
-        if not isinstance(found, torch.Tensor):
+        if not isinstance(found, torch.Tensor) or found.is_nested or found.is_meta:
             known = ", ".join(map(str, weights)) or "nothing"
             raise SpecError(place, "no tensor", f"a tensor {list(owed.shape)}", f"{remedy}: found {known}")
         if found.shape != owed.shape:
@@ -156,12 +164,25 @@ def check_weights(network: Mapping[str, torch.Tensor], weights: Mapping[str, Any
             raise SpecError(parsing.join(path, str(name)), "an unknown weight", f"one of {', '.join(network)}", remedy)
 
 
+def kind_of(value: object) -> str:
+    """The name of a value's type, with its module where it isn't a built-in one: `numpy.ndarray`."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def check_spec(spec: object, path: str) -> None:
+    """Refuse what isn't a ModelSpec: SpecError."""
+    if not isinstance(spec, ModelSpec):
+        raise SpecError(path, kind_of(spec), "a ModelSpec, such as MODEL_SPECS['2.7.0'].for_bars(...)")
+
+
 def agreed_spec(own: ModelSpec, given: ModelSpec | None) -> ModelSpec:
     """The spec to store with a policy of spec `own`: `given` where it is the same contract, completed by bars at most.
 
     SpecError where they contradict each other.
     """
     whole = own if given is None else given
+    check_spec(whole, "spec")
     check_same(replace(own, bars=whole.bars) if own.bars is None else own, whole, "spec")
     return whole
 

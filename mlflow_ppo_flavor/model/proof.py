@@ -25,6 +25,8 @@ FORMAT = 1
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 _META = ("format", "spec", "recorded_with", "instruments", "segments", "cases", "digests", "decisions", "table")
+_ARRAYS = ("account_features", "samples", "logits", "actions", "margins")
+_PARTS = ("time", "columns", "rows", "features")
 _MOST = 1_000_000
 
 
@@ -113,11 +115,11 @@ class Golden:
 
     def to_tensors(self) -> dict[str, torch.Tensor]:
         """Plain tensors by name; `meta` is canonical JSON as bytes. `from_tensors` reads them back equal."""
-        arrays = {name: getattr(self, name) for name in ("account_features", "samples", "logits", "actions", "margins")}
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
         for i, segment in enumerate(self.segments):
             time, *numbers = segment.bars.columns
-            named = {"time": time, "columns": np.stack(numbers), "rows": segment.rows, "features": segment.features}
-            arrays |= {f"segments.{i}.{name}": array for name, array in named.items()}
+            parts = (time, np.stack(numbers), segment.rows, segment.features)
+            arrays |= {f"segments.{i}.{name}": array for name, array in zip(_PARTS, parts, strict=True)}
         arrays["meta"] = np.frombuffer(canonical_json(self._meta()), dtype=np.uint8)
         return {name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()}
 
@@ -147,6 +149,8 @@ class Golden:
             table=take("table", TableRow.from_dict),
         )
         _check_whole(golden, path)
+        parts = (f"segments.{i}.{name}" for i in range(len(golden.segments)) for name in _PARTS)
+        parsing.mapping(tensors, path, ("meta", *_ARRAYS, *parts))
         return golden
 
     def _meta(self) -> dict[str, Any]:
@@ -173,7 +177,7 @@ def _read_meta(tensors: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     raw = _array(tensors, path, "meta", torch.uint8, (None,))
     try:
         meta = json.loads(raw.tobytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError(place, f"bytes that aren't JSON ({error})", "the JSON of golden decisions") from None
     if isinstance(meta, Mapping) and (type(meta.get("format")) is not int or meta["format"] != FORMAT):
         found, remedy = parsing.show(meta.get("format")), "upgrade mlflow-ppo-flavor to read these golden decisions"

@@ -23,7 +23,8 @@ from mlflow_ppo_flavor.model.proof import Float32, Golden
 LOGIT_TOLERANCE = 1e-5
 """Logits agree within this × max(1, |logit|): BLAS sums in another order on another machine."""
 SURE_MARGIN = 1e-3
-"""Actions must agree where the two highest logits were farther apart than this."""
+"""Actions must agree where the two highest logits were farther apart than this: at least in half of the cases, or the
+proof is weak."""
 _DECIDED = ("action", "meaning", "direction", "size", "quantity", "skipped")
 
 
@@ -32,7 +33,8 @@ def replay(golden: Golden, policy: ActorCritic, spec: ModelSpec) -> tuple[Findin
 
     Stage by stage: spec, features, observations, logits, actions, quantities; the first that differs ends it. Features
     and observations must be equal in float32, logits within LOGIT_TOLERANCE, actions beyond SURE_MARGIN, quantities
-    equal. A stage that can't be computed at all is a finding too.
+    equal. A stage that can't be computed at all is a finding too. What is reproduced, but with fewer than half of its
+    actions beyond SURE_MARGIN, is a warning: a weak proof.
     """
     run = _Replay(golden, policy, spec)
     for stage in (run.spec_stage, run.features, run.observations, run.logits, run.actions, run.quantities):
@@ -42,7 +44,7 @@ def replay(golden: Golden, policy: ActorCritic, spec: ModelSpec) -> tuple[Findin
             findings = (run.finding("replay", f"an error: {error}", "none when it was recorded"),)
         if findings:
             return findings
-    return ()
+    return tuple(run.weakness())
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,13 @@ class _Replay:
             names = self.spec.action_meanings
             recorded = names.get(int(self.golden.actions[i]), "no action")
             yield self._compared(f"action at {self._time(int(i))}", names[int(found[i])], recorded)
+
+    def weakness(self) -> Iterator[Finding]:
+        sure, cases = int((self.golden.margins > SURE_MARGIN).sum()), len(self.golden.cases)
+        if 2 * sure < cases:
+            found = f"{sure} of {cases} actions with a margin above {SURE_MARGIN:g}"
+            remedy = "it proves little of what the policy chooses: train it longer, or record other bars"
+            yield Finding("weak_proof", "warning", "golden.margins", found, "expected at least half of them", remedy)
 
     def quantities(self) -> Iterator[Finding]:
         actions, first = self.golden.actions.tolist(), self.golden.instruments[0]

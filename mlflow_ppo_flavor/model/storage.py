@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.digest import canonical_json, model_digest, sha256_hex
+from mlflow_ppo_flavor.contract.mlmodel import check_events, check_values
 from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.errors import IntegrityError, SpecError, UnknownFormat
 from mlflow_ppo_flavor.model.policy import ActorCritic
@@ -103,15 +104,23 @@ def read_model(root: Path) -> StoredModel:
     except SafetensorError as error:
         raise IntegrityError(f"{root / POLICY}: {error}: {_TAMPERED}") from error
     policy = ActorCritic.from_architecture(spec, entry["architecture"], weights)
-    return StoredModel(spec, policy, model_digest(flavors), contents.get(GOLDEN))
+    return StoredModel(spec, policy, _digest(flavors, root / MLMODEL), contents.get(GOLDEN))
 
 
 def read_flavors(root: Path) -> Mapping[str, Any]:
-    """`flavors` of a model's MLmodel, whose digest is the model's. IntegrityError for an MLmodel that can't be read."""
+    """`flavors` of a model's MLmodel, whose digest is the model's. IntegrityError for an MLmodel that can't be read,
+    nests too deep or unfolds to more than a model's values.
+    """
     path = root / MLMODEL
+    # ten times as fast as yaml.SafeLoader and as safe
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        # ten times as fast as yaml.safe_load and as safe
-        content = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        text = path.read_bytes()
+        check_events(yaml.parse(text, Loader=loader), str(path))
+        content = yaml.load(text, Loader=loader)  # noqa: S506 it is a safe loader
+        check_values(content, str(path))
+    except SpecError as error:
+        raise IntegrityError(f"{error}: {_TAMPERED}") from error
     except (OSError, yaml.YAMLError, ValueError) as error:
         raise IntegrityError(f"{path}: {error}: expected the MLmodel of a logged model: {_TAMPERED}") from error
     flavors = content.get("flavors") if isinstance(content, dict) else None
@@ -121,6 +130,13 @@ def read_flavors(root: Path) -> Mapping[str, Any]:
             f"{path}: found flavors {found}, expected {FLAVOR_NAME}: it wasn't logged with this flavor"
         )
     return flavors
+
+
+def _digest(flavors: Mapping[str, Any], path: Path) -> str:
+    try:
+        return model_digest(flavors)
+    except (TypeError, ValueError) as error:
+        raise IntegrityError(f"{path}: flavors: {error}: expected values that JSON can say: {_TAMPERED}") from error
 
 
 def _entry(flavors: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -164,9 +180,9 @@ def _verified(root: Path, name: str, digest: str) -> bytes:
 def _refuse_code(root: Path, listed: Mapping[str, bytes], flavors: Mapping[str, Any]) -> None:
     """Refuse what MLflow or another loader would execute or read in the model's name without it being listed."""
     pyfunc = flavors.get("python_function", {"loader_module": LOADER_MODULE})
-    strange = sorted(set(pyfunc) - set(_PYFUNC_KEYS)) if isinstance(pyfunc, Mapping) else ["python_function"]
-    if strange or pyfunc["loader_module"] != LOADER_MODULE:
-        found = f"the key {strange[0]}" if strange else f"the loader {pyfunc['loader_module']}"
+    strange = [key for key in pyfunc if key not in _PYFUNC_KEYS] if isinstance(pyfunc, Mapping) else ["python_function"]
+    if strange or pyfunc.get("loader_module") != LOADER_MODULE:
+        found = f"the key {strange[0]}" if strange else f"the loader {pyfunc.get('loader_module', 'nothing')}"
         raise IntegrityError(
             f"{root / MLMODEL}: python_function: found {found}, expected {LOADER_MODULE} alone: {_TAMPERED}"
         )
@@ -181,5 +197,5 @@ def _refuse_code(root: Path, listed: Mapping[str, bytes], flavors: Mapping[str, 
 def _json(content: bytes, path: Path) -> Any:
     try:
         return json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{path}: {error}: {_TAMPERED}") from error

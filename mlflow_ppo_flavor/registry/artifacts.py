@@ -9,9 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import urlparse, urlunparse
 
-from mlflow.exceptions import MlflowException
 from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -19,26 +18,32 @@ from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.tracking._tracking_service.utils import _get_store
 from mlflow.utils.uri import append_to_uri_path
 
+from mlflow_ppo_flavor.contract.mlmodel import MOST_BYTES
 from mlflow_ppo_flavor.errors import RegistryError
 from mlflow_ppo_flavor.registry.contracts import Contract, parse_mlmodel
 
 MLMODEL = "MLmodel"
-# MLflow's own MLmodel files hold a few kilobytes; nobody fills the server's memory through this one.
-MOST_BYTES = 4 * 1024 * 1024
 
 
 def read_contract(location: str) -> Contract:
-    """The contract of the model at a storage location; one with a reason where it can't be read. Never raises."""
+    """The contract of the model at a storage location; one with a reason where it can't be read. Never raises.
+
+    Where the bytes can't be fetched it isn't known whether the model has the flavor: `known` is False. An artifact
+    store that doesn't answer and a file that isn't there look alike through most stores; both may be other tomorrow.
+    """
     if location in _PROMPT_SOURCE_PLACEHOLDERS:
         return Contract.unreadable("a prompt, no model")
     try:
         return parse_mlmodel(read_mlmodel(location))
     except RegistryError as error:
-        return Contract.unreadable(str(error))
+        return Contract.unknown(f"try again later: {error}")
 
 
 def read_mlmodel(location: str) -> bytes:
-    """The bytes of the MLmodel at a storage location; RegistryError where none can be read there."""
+    """The first bytes of the MLmodel at a storage location, one more than may be parsed at most.
+
+    RegistryError where none can be fetched.
+    """
     reasons = []
     try:
         for root in _roots(location):
@@ -48,7 +53,9 @@ def read_mlmodel(location: str) -> bytes:
                 reasons.append(_told(error))
     except Exception as error:  # noqa: BLE001 a run or logged model that isn't found
         reasons.append(_told(error))
-    raise RegistryError(f"MLmodel can't be read: {reasons[0]}")
+    raise RegistryError(
+        f"MLmodel can't be read: {reasons[0]}: expected the MLmodel of a logged model at {_public(location)}"
+    )
 
 
 def _roots(location: str) -> Iterator[str]:
@@ -82,10 +89,8 @@ def _read(root: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="mlflow-ppo-") as directory:
         path = Path(directory) / MLMODEL
         repository._download_file(posixpath.join(folder, MLMODEL), str(path))  # noqa: SLF001 no thread pool for one file
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise MlflowException(f"{MLMODEL}: found {size} bytes, expected at most {MOST_BYTES}")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES + 1)
 
 
 def _repository(root: str) -> tuple[ArtifactRepository, str]:
@@ -107,6 +112,13 @@ def _handlers() -> Any:
     """MLflow's request handlers where this process is a server; None in a client that opened the database itself."""
     in_server = os.environ.get("_MLFLOW_SERVER_FILE_STORE")
     return sys.modules.get("mlflow.server.handlers") if in_server else None
+
+
+def _public(location: str) -> str:
+    """A location as a message shows it: without the user, password and query that a URI may hold, and not too long."""
+    parts = urlparse(location)
+    shown = urlunparse(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+    return shown if len(shown) <= 200 else shown[:199] + "…"
 
 
 def _told(error: Exception) -> str:

@@ -10,6 +10,7 @@ import yaml
 
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.digest import model_digest
+from mlflow_ppo_flavor.contract.mlmodel import MOST_BYTES, check_events, check_values
 from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.errors import SpecError
 
@@ -17,15 +18,15 @@ FLAVOR = "ppo"
 LOADER_MODULE = "mlflow_ppo_flavor.flavor"
 GOLDEN_FILE = "golden.safetensors"
 FLAVOR_FORMATS = (1,)
-# A spec with 59 features has about 150 values; YAML aliases can hide billions in a small file.
-MOST_VALUES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
     """What a version promises. `spec` is None where it has none that can be read, and `reason` says why.
 
-    `flavored`: MLmodel lists the ppo flavor, readable or not. `golden`: its files hold golden decisions.
+    `flavored`: MLmodel lists the ppo flavor, readable or not. `golden`: its files hold golden decisions. `known` is
+    False where nobody can tell whether MLmodel lists it: it couldn't be fetched, or is out of the bounds within which
+    it is read. Such a contract serves for the ruling in hand alone and isn't kept.
     """
 
     flavored: bool
@@ -33,6 +34,12 @@ class Contract:
     digest: str = ""
     golden: bool = False
     reason: str = ""
+    known: bool = True
+
+    @classmethod
+    def unknown(cls, reason: str) -> Contract:
+        """A version of which nobody can tell now whether it has the flavor, and why."""
+        return cls(flavored=False, reason=reason, known=False)
 
     @classmethod
     def unreadable(cls, reason: str, *, flavored: bool = False) -> Contract:
@@ -46,26 +53,41 @@ class Contract:
 
 
 def parse_mlmodel(data: bytes) -> Contract:
-    """The contract in the bytes of an MLmodel file; what is wrong with them becomes the reason, never an exception."""
+    """The contract in the bytes of an MLmodel file; what is wrong with them becomes the reason, never an exception.
+
+    Any exception counts as such: the bytes are a stranger's, and one that came out of here would lock the version in,
+    as neither archiving nor deleting it could be ruled on.
+    """
     try:
-        loaded = yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 it is a safe loader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        flavors = _load_flavors(data)
+    except SpecError as error:
+        return Contract.unknown(_line(error))
+    except Exception as error:  # noqa: BLE001 see above
         return Contract.unreadable(f"MLmodel is no YAML: {_line(error)}")
-    flavors = loaded.get("flavors") if isinstance(loaded, Mapping) else None
     if not isinstance(flavors, Mapping):
         return Contract.unreadable("MLmodel lists no flavors")
     if FLAVOR not in flavors:
-        names = ", ".join(map(str, list(flavors)[:5]))
-        return Contract.unreadable(f"MLmodel has no {FLAVOR} flavor, only {names or 'none'}")
+        names = ", ".join(name if isinstance(name, str) else parsing.show(name) for name in list(flavors)[:5])
+        return Contract.unreadable(_cut(f"MLmodel has no {FLAVOR} flavor, only {names or 'none'}"))
     try:
         return _parse_flavors(flavors)
-    except (SpecError, TypeError, ValueError, RecursionError) as error:
+    except Exception as error:  # noqa: BLE001 see above
         return Contract.unreadable(_line(error), flavored=True)
 
 
+def _load_flavors(data: bytes) -> object:
+    """What stands under `flavors`; SpecError for bytes that are out of bounds, yaml's own errors for no YAML."""
+    if len(data) > MOST_BYTES:
+        raise SpecError("MLmodel", f"more than {MOST_BYTES} bytes", "a model's few thousand")
+    # safe, and ten times as fast as yaml.SafeLoader
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    check_events(yaml.parse(data, Loader=loader), "MLmodel")
+    loaded = yaml.load(data, Loader=loader)  # noqa: S506
+    check_values(loaded, "MLmodel")
+    return loaded.get("flavors") if isinstance(loaded, Mapping) else None
+
+
 def _parse_flavors(flavors: Mapping[str, Any]) -> Contract:
-    if not _fits(flavors, MOST_VALUES):
-        raise SpecError("flavors", f"more than {MOST_VALUES} values", "a model's few hundred")
     ppo = flavors[FLAVOR]
     if not isinstance(ppo, Mapping):
         raise SpecError("flavors.ppo", parsing.show(ppo), "a mapping")
@@ -85,21 +107,11 @@ def _check_loader(pyfunc: object) -> None:
         raise SpecError("flavors.python_function.loader_module", parsing.show(found), LOADER_MODULE)
 
 
-def _fits(value: object, room: int) -> bool:
-    """Whether a value has at most `room` nested values, counted as JSON would write them."""
-    waiting = [value]
-    while waiting:
-        room -= 1
-        if room < 0:
-            return False
-        node = waiting.pop()
-        if isinstance(node, Mapping):
-            waiting.extend(node.values())
-        elif isinstance(node, list | tuple | set):
-            waiting.extend(node)
-    return True
-
-
 def _line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."
+    return _cut(str(error)) or type(error).__name__
+
+
+def _cut(text: str) -> str:
+    # PostgreSQL keeps no NUL
+    line = " ".join(text.replace("\x00", "").split())
+    return line if len(line) <= 300 else line[:297] + "..."

@@ -19,17 +19,17 @@ _BLOCK = re.compile(
 )
 
 
-def is_reserved(key: str) -> bool:
-    """Whether a tag is one that only the gate writes, however it is spelled."""
-    return key.strip().lower().startswith(RESERVED_PREFIX)
+def is_reserved(key: object) -> bool:
+    """Whether a tag is one that only the gate writes, however it is spelled; what is no text is MLflow's to refuse."""
+    return isinstance(key, str) and key.strip().lower().startswith(RESERVED_PREFIX)
 
 
 def tags_of(contract: Contract, verdict: str = "") -> dict[str, str]:
     """The tags of a version with this contract; `verdict` is the gate's last word on it, empty where there is none."""
     tags = {}
     if contract.spec is not None:
-        tags["ppo.spec"] = f"{contract.spec.family} {contract.spec.version}"
-        tags["ppo.requires_trader"] = contract.spec.requires_trader
+        tags["ppo.spec"] = _cut(f"{contract.spec.family} {contract.spec.version}", LONGEST_TAG)
+        tags["ppo.requires_trader"] = _cut(contract.spec.requires_trader, LONGEST_TAG)
         tags["ppo.digest"] = contract.digest
         tags["ppo.proof"] = _proof(contract)
     elif contract.flavored:
@@ -44,7 +44,7 @@ def describe_version(text: str | None, contract: Contract, verdict: str = "") ->
 
     The user's text is never cut: where both don't fit, the block shrinks to its first line, then goes.
     """
-    own = own_text(text)
+    own = own_text(text).strip()
     if contract.spec is None:
         return own
     for block in (_block(contract.spec, contract, verdict), _shortest(contract.spec)):
@@ -55,8 +55,10 @@ def describe_version(text: str | None, contract: Contract, verdict: str = "") ->
 
 
 def own_text(text: str | None) -> str:
-    """A description without the gate's block."""
-    return _BLOCK.sub("", text or "").strip()
+    """A description without the gate's block; as it is where it has none."""
+    whole = text or ""
+    kept = _BLOCK.sub("", whole)
+    return whole if kept == whole else kept.strip()
 
 
 def _block(spec: ModelSpec, contract: Contract, verdict: str) -> str:
@@ -83,7 +85,8 @@ def _shortest(spec: ModelSpec) -> str:
 
 def _headline(spec: ModelSpec) -> str:
     shape = f"{spec.n_features} features × {spec.window} bars, {spec.n_actions} actions"
-    return f"PPO policy {spec.version}, {shape}, requires trader {spec.requires_trader} {_FIRST}"
+    requires = _cut(spec.requires_trader, LONGEST_TAG)
+    return f"PPO policy {_cut(spec.version, LONGEST_TAG)}, {shape}, requires trader {requires} {_FIRST}"
 
 
 def _bars(spec: ModelSpec) -> str:
@@ -101,5 +104,6 @@ def _proof(contract: Contract) -> str:
 
 
 def _cut(text: str, longest: int) -> str:
-    line = " ".join(text.split())
+    # PostgreSQL keeps no NUL
+    line = " ".join(text.replace("\x00", "").split())
     return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -10,19 +10,24 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
+from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.digest import canonical_json
 from mlflow_ppo_flavor.contract.releases import features_of_trader
-from mlflow_ppo_flavor.contract.trader import Announcement
+from mlflow_ppo_flavor.contract.trader import SPEC_FORMATS, Announcement
 from mlflow_ppo_flavor.errors import SpecError
+from mlflow_ppo_flavor.registry import history
 from mlflow_ppo_flavor.registry.history import Occasion
 from mlflow_ppo_flavor.registry.tables import ANNOUNCEMENTS
 
 ANNOUNCE_TAG = "ppo.announce"
 FLEET_TAG = "ppo.fleet"
+_SAID = ("reference", "announced_at")
+_ENTRY = (*_SAID, "trader_id", "version", "paper", "features", "spec_formats")
 
 
 def parse_announcement(model: str, value: str) -> Announcement:
     """The announcement in the tag's value; SpecError with its dotted path for anything else, or for another model."""
+    parsing.text(value, ANNOUNCE_TAG)
     try:
         data = json.loads(value)
     except (ValueError, RecursionError) as error:
@@ -66,33 +71,43 @@ def _announcement(text: str) -> Announcement:
 
 
 def fleet_tag(fleet: Iterable[Announcement]) -> str:
-    """The fleet as the read-only tag's value: a JSON list of announcements.
+    """The fleet of one model as the read-only tag's value, short, as it stands on the model's page: a JSON list.
 
-    Features are left out where they are those of the released trader: they make nine tenths of the text.
+    An entry has the reference's label, trader_id, version, paper and announced_at; features and spec_formats only
+    where they aren't those of the released trader; packages never.
     """
-    return canonical_json([_without_released(a.to_dict()) for a in fleet]).decode("utf-8")
+    return canonical_json([_entry(each) for each in fleet]).decode("utf-8")
 
 
-def parse_fleet_tag(value: str) -> tuple[Announcement, ...]:
-    """The announcements in the read-only tag's value, features filled in; SpecError for anything else."""
+def parse_fleet_tag(model: str, value: str) -> tuple[Announcement, ...]:
+    """The announcements in a model's read-only tag, without packages; SpecError for anything else."""
     try:
         entries = json.loads(value)
     except ValueError as error:
         raise SpecError(FLEET_TAG, f"no JSON ({error})", "a list of announcements") from None
     if not isinstance(entries, list):
         raise SpecError(FLEET_TAG, repr(entries)[:80], "a list of announcements")
-    return tuple(Announcement.from_dict(_with_released(entry), f"{FLEET_TAG}[{i}]") for i, entry in enumerate(entries))
+    return tuple(_parse_entry(model, entry, f"{FLEET_TAG}[{i}]") for i, entry in enumerate(entries))
 
 
-def _without_released(entry: dict[str, Any]) -> dict[str, Any]:
-    trader = entry["trader"]
-    if tuple(trader["features"]) != features_of_trader(trader["version"]):
-        return entry
-    return {**entry, "trader": {key: value for key, value in trader.items() if key != "features"}}
+def _entry(announcement: Announcement) -> dict[str, Any]:
+    trader = announcement.trader
+    told = history.told(announcement) | {"announced_at": announcement.announced_at}
+    if trader.features != features_of_trader(trader.version):
+        told["features"] = list(trader.features)
+    if trader.spec_formats != SPEC_FORMATS:
+        told["spec_formats"] = list(trader.spec_formats)
+    return told
 
 
-def _with_released(entry: Any) -> Any:
-    trader = entry.get("trader") if isinstance(entry, dict) else None
-    if not isinstance(trader, dict) or "features" in trader or not isinstance(trader.get("version"), str):
-        return entry
-    return {**entry, "trader": {**trader, "features": list(features_of_trader(trader["version"]))}}
+def _parse_entry(model: str, entry: object, path: str) -> Announcement:
+    read = parsing.mapping(entry, path, _ENTRY)
+    version = parsing.take(read, "version", path, parsing.version)
+    trader = {"features": list(features_of_trader(version)), "spec_formats": list(SPEC_FORMATS)}
+    data = {
+        "trader": trader | {key: value for key, value in read.items() if key not in _SAID},
+        "reference": {"model": model, "label": read.get("reference")},
+        "announced_at": read.get("announced_at"),
+        "packages": {},
+    }
+    return Announcement.from_dict(data, path)

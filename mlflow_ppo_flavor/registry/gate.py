@@ -11,7 +11,9 @@ from mlflow_ppo_flavor.contract.compatibility import Finding, Verdict, judge
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
 from mlflow_ppo_flavor.contract.trader import Announcement, Trader
+from mlflow_ppo_flavor.registry import fact
 from mlflow_ppo_flavor.registry.contracts import Contract
+from mlflow_ppo_flavor.registry.fact import DEFAULT_TRADER, describe
 from mlflow_ppo_flavor.registry.resolution import (
     Models,
     Move,
@@ -23,9 +25,7 @@ from mlflow_ppo_flavor.registry.resolution import (
     without_effect,
 )
 
-_DEFAULT_TRADER = Trader.released(CURRENT_TRADER_VERSION)
 _MOST_TOLD = 20
-_LONGEST_NAME = 40
 Contracts = Mapping[VersionKey, Contract]
 Fleet = Sequence[Announcement]
 
@@ -66,14 +66,29 @@ def rule(operation: Operation, models: Models, contracts: Contracts, fleet: Flee
     if stays is not None and isinstance(operation, Transition):
         return _no_effect(operation, stays)
     told: list[Finding] = []
-    fact = ""
+    refused = ""
     for move in moved:
-        findings, reason = _judge_move(move, contracts, fleet)
+        findings, why = _judge_move(operation, move, contracts, fleet)
         told.extend(findings)
-        if reason and not fact:
-            fact = f"Refused: {_subject(operation, move)}: {reason}"
+        refused = refused or why
     verdict = Verdict(tuple(told), strict=True)
-    return Ruling(fact or _allowed_fact(moved, fleet), verdict, moved)
+    return Ruling(refused or _allowed_fact(moved, fleet), verdict, moved)
+
+
+def rule_unknown(operation: Operation, models: Models, contracts: Contracts) -> Ruling | None:
+    """The ruling on models of which no version is known to have the flavor, and nobody announced for; None: no matter.
+
+    Nobody can tell whether they are guarded while the contract of a version isn't known. A version that is known to
+    lack the flavor passes as if they weren't; one that isn't known enters no protected stage, as if they were.
+    """
+    moved = moved_references(operation, models, ())
+    entering = [move for move in moved if move.after is not None and not contracts[move.after].known]
+    if not entering:
+        return None
+    findings = tuple(_judge_contract(contracts[move.after], move.reference.label) for move in entering if move.after)
+    first = entering[0]
+    reason = "" if first.after is None else contracts[first.after].reason
+    return Ruling(fact.refused_as(operation, first, reason), Verdict(findings, strict=True), moved)
 
 
 def rule_announcement(announcement: Announcement, models: Models, contracts: Contracts) -> Ruling:
@@ -82,16 +97,12 @@ def rule_announcement(announcement: Announcement, models: Models, contracts: Con
     model = models.get(reference.model)
     present = None if model is None else model.resolve(reference)
     if present is None:
-        fact = f"{describe(trader)} announced for {reference}, which loads nothing yet"
-        return Ruling(fact, Verdict((), strict=True))
+        empty = f"{describe(trader)} announced for {reference}, which loads nothing yet"
+        return Ruling(empty, Verdict((), strict=True))
     verdict = judge_trader(contracts[VersionKey(reference.model, present)], trader, reference.label)
     if verdict.allowed:
         return Ruling(f"{describe(trader)} announced for {reference}: it runs version {present}", verdict)
-    fact = (
-        f"Refused: {describe(trader)} can't serve {_short(str(reference))}: "
-        f"version {present} stands there: {_why(verdict)}"
-    )
-    return Ruling(fact, verdict)
+    return Ruling(fact.refused_announcement(trader, reference, present, _why(verdict)), verdict)
 
 
 def judge_fleet(reference: Reference, contract: Contract, fleet: Fleet) -> list[tuple[Trader, Verdict]]:
@@ -102,8 +113,8 @@ def judge_fleet(reference: Reference, contract: Contract, fleet: Fleet) -> list[
     traders = weakest_first(reference, fleet)
     if traders:
         return [(trader, judge_trader(contract, trader, reference.label)) for trader in traders]
-    verdict = judge_trader(contract, _DEFAULT_TRADER, reference.label)
-    return [(_DEFAULT_TRADER, replace(verdict, findings=(_nobody(reference), *verdict.findings)))]
+    verdict = judge_trader(contract, DEFAULT_TRADER, reference.label)
+    return [(DEFAULT_TRADER, replace(verdict, findings=(_nobody(reference), *verdict.findings)))]
 
 
 def weakest_first(reference: Reference, fleet: Fleet) -> list[Trader]:
@@ -112,15 +123,8 @@ def weakest_first(reference: Reference, fleet: Fleet) -> list[Trader]:
     return sorted(traders, key=lambda trader: (Version(trader.version), trader.trader_id))
 
 
-def describe(trader: Trader) -> str:
-    """`trader live-1 (2.6.0)`, or `released trader 2.7.0` for the default one."""
-    if trader == _DEFAULT_TRADER:
-        return f"released trader {trader.version}"
-    return f"trader {trader.trader_id} ({trader.version})"
-
-
-def _judge_move(move: Move, contracts: Contracts, fleet: Fleet) -> tuple[list[Finding], str]:
-    """The findings of one moved reference, and why it is refused (empty where it isn't)."""
+def _judge_move(operation: Operation, move: Move, contracts: Contracts, fleet: Fleet) -> tuple[list[Finding], str]:
+    """The findings of one moved reference, and the fact of its refusal (empty where it isn't refused)."""
     if move.after is None:
         return [_emptied(move, fleet)], ""
     contract = contracts[move.after]
@@ -129,21 +133,28 @@ def _judge_move(move: Move, contracts: Contracts, fleet: Fleet) -> tuple[list[Fi
     refusing = [(trader, verdict) for trader, verdict in judged if not verdict.allowed]
     if not refusing:
         return findings, ""
+    if contract.spec is None:
+        return findings, fact.refused_as(operation, move, contract.reason)
     trader, verdict = refusing[0]
-    return findings, contract.reason or f"{describe(trader)} can't run it: {_why(verdict)}"
+    return findings, fact.refused_for(operation, move, trader, _why(verdict))
 
 
 def judge_trader(contract: Contract, trader: Trader, place: str = "") -> Verdict:
     """May this trader run a version with this contract? `place` goes before the findings' own places."""
     if contract.spec is None:
-        remedy = "log it with mlflow_ppo_flavor.log_model and register that"
-        expected = "a trader needs a contract that can be read"
-        return Verdict(
-            (Finding("no_contract", "safety", place or "model", contract.reason, expected, remedy),), strict=True
-        )
+        return Verdict((_judge_contract(contract, place),), strict=True)
     verdict = judge(contract.spec, trader, proven=contract.golden, strict=True)
     where = f"{place}, {describe(trader)}, " if place else ""
     return replace(verdict, findings=tuple(replace(f, place=f"{where}{f.place}") for f in verdict.findings))
+
+
+def _judge_contract(contract: Contract, place: str) -> Finding:
+    """The finding of a contract that can't be read."""
+    code, remedy = "no_contract", "log it with mlflow_ppo_flavor.log_model and register that"
+    if not contract.known:
+        code, remedy = "unknown_contract", f"try again once it can be read, or {remedy}"
+    expected = "a trader needs a contract that can be read"
+    return Finding(code, "safety", place or "model", contract.reason, expected, remedy)
 
 
 def _why(verdict: Verdict) -> str:
@@ -157,43 +168,19 @@ def _version_first(finding: Finding) -> bool:
 
 
 def _no_effect(operation: Transition, stays: int) -> Ruling:
-    name, stage = _short(operation.model), operation.stage
-    fact = (
-        f"Refused: {name} version {operation.version} can't become {stage}: "
-        f"version {stays} stays there, and MLflow loads the highest"
-    )
     finding = Finding(
         "without_effect",
         "safety",
-        stage,
+        operation.stage,
         f"version {operation.version} below version {stays}",
-        f"{stage} loads the highest version in it",
+        f"{operation.stage} loads the highest version in it",
         "archive the existing versions in the same call, or the higher one first",
     )
-    return Ruling(fact, Verdict((finding,), strict=True))
-
-
-def _subject(operation: Operation, move: Move) -> str:
-    """What would happen, as the start of a refusal."""
-    name, label = _short(move.reference.model), _short(move.reference.label)
-    version = "" if move.after is None else f"version {move.after.version}"
-    if move.after is not None and move.after.version in operation.versions:
-        return f"{name} {version} can't become {label}"
-    return f"{operation.doing} would make {name} {version} {label}"
+    return Ruling(fact.refused_without_effect(operation, stays), Verdict((finding,), strict=True))
 
 
 def _allowed_fact(moved: Sequence[Move], fleet: Fleet) -> str:
-    if not moved:
-        return "Allowed: no protected reference moves"
-    return "Allowed: " + "; ".join(_moved_fact(move, fleet) for move in moved)
-
-
-def _moved_fact(move: Move, fleet: Fleet) -> str:
-    if move.after is None:
-        return f"{move.reference.label} is empty"
-    ids = [trader.trader_id for trader in weakest_first(move.reference, fleet)]
-    who = f"{len(ids)} announced trader(s)" if ids else f"released trader {CURRENT_TRADER_VERSION}, as none announced"
-    return f"{move.reference.label} loads version {move.after.version}, judged for {who}"
+    return fact.allowed([(move, len(weakest_first(move.reference, fleet))) for move in moved])
 
 
 def _nobody(reference: Reference) -> Finding:
@@ -207,7 +194,3 @@ def _emptied(move: Move, fleet: Fleet) -> Finding:
     before = "" if move.before is None else f"version {move.before.version}"
     remedy = f"{ids} will find no model there" if ids else "nobody announced for it"
     return Finding("emptied", "warning", move.reference.label, f"{before} leaving", "nothing takes its place", remedy)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import has_request_context, request
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_CONFLICT
 from mlflow.utils.time import get_current_time_millis
@@ -20,16 +18,26 @@ from sqlalchemy.orm import Session
 from mlflow_ppo_flavor.contract.trader import Announcement
 from mlflow_ppo_flavor.registry import fleet, history
 from mlflow_ppo_flavor.registry.artifacts import read_contract
-from mlflow_ppo_flavor.registry.gate import Contracts, Fleet, Ruling, moved_references, rule, rule_announcement
+from mlflow_ppo_flavor.registry.contracts import Contract
+from mlflow_ppo_flavor.registry.gate import (
+    Contracts,
+    Fleet,
+    Ruling,
+    moved_references,
+    rule,
+    rule_announcement,
+    rule_unknown,
+)
 from mlflow_ppo_flavor.registry.history import Occasion
-from mlflow_ppo_flavor.registry.resolution import DeleteModel, Models, Operation, Rename, VersionKey
+from mlflow_ppo_flavor.registry.resolution import DeleteModel, Models, Operation, Rename, VersionKey, without_effect
 from mlflow_ppo_flavor.registry.session import JoiningSessionMaker
 from mlflow_ppo_flavor.registry.standing import Standing, Unread
 
-# A round reads part of what the one before found unread, and keeps it: what is cut short goes on where it was.
+# A round reads part of what the one before found unread, and keeps it or, where it can't be known, has it in hand.
 _BATCH = 100
 _ROUNDS = 1_000
 _logger = logging.getLogger(__name__)
+InHand = dict[Unread, Contract]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +69,14 @@ class Guard:
 
     def carry_out(self, operation: Operation, write: Callable[[], Any]) -> Any:
         """Rule on an operation and, where allowed, let MLflow write; 409 with every finding where it isn't."""
-        return self._settle(operation.models, lambda session: self._decide(session, operation, write))
+        return self._settle(operation.models, lambda session, hand: self._decide(session, operation, write, hand))
 
     def announce(self, announcement: Announcement, require_model: Callable[[Session], Any]) -> None:
         """Keep a trader's announcement; 409 with every finding while its reference loads what it can't run."""
 
-        def decide(session: Session) -> _Answer:
+        def decide(session: Session, in_hand: InHand) -> _Answer:
             require_model(session)
-            return self._decide_announcement(session, announcement)
+            return self._decide_announcement(session, announcement, in_hand)
 
         self._settle((announcement.reference.model,), decide)
 
@@ -77,7 +85,8 @@ class Guard:
         try:
             with self.transaction((model,)) as session:
                 unread = self.standing(session).unread((model,), (version,))
-            self._read(unread)
+            for contract in self._read(unread).values():
+                _logger.warning("The contract of %s version %s is read later: %s", model, version, contract.reason)
         except MlflowException as error:
             _logger.warning("The contract of %s version %s is read later: %s", model, version, error)
 
@@ -103,28 +112,35 @@ class Guard:
         """Every announcement for a model's references."""
         return fleet.fleet_of(session, self._workspace(), (model,))
 
-    def _settle(self, names: Sequence[str], decide: Callable[[Session], _Answer]) -> Any:
+    def _settle(self, names: Sequence[str], decide: Callable[[Session, InHand], _Answer]) -> Any:
+        in_hand: InHand = {}
         for _ in range(_ROUNDS):
             with self.transaction(names) as session:
-                answer = decide(session)
+                answer = decide(session, in_hand)
             if answer.ruling is not None and not answer.ruling.allowed:
                 raise refusal(answer.ruling)
             if not answer.unread:
                 return answer.result
-            self._read(answer.unread)
+            in_hand |= self._read(answer.unread)
         raise MlflowException(
             f"Refused: new versions of {names[0]} keep appearing while the gate reads them: try again",
             error_code=RESOURCE_CONFLICT,
         )
 
-    def _decide(self, session: Session, operation: Operation, write: Callable[[], Any]) -> _Answer:
+    def _decide(self, session: Session, operation: Operation, write: Callable[[], Any], in_hand: InHand) -> _Answer:
         case = self._case(session, operation.models, operation.versions)
-        if not case.guarded:
-            return _Answer(unread=case.unread) if case.unread else _Answer(write())
         needed = {move.after for move in moved_references(operation, case.models, case.fleet) if move.after}
-        case = self._with_contracts(session, case, needed)
+        if not case.guarded:
+            if not needed and without_effect(case.models, operation) is None:
+                return _Answer(write())
+            unread = [found for found in self.standing(session).unread(operation.models) if found not in in_hand]
+            if unread:
+                return _Answer(unread=unread)
+        case = self._with_contracts(session, case, needed, in_hand)
         if case.unread:
             return _Answer(unread=case.unread)
+        if not case.guarded:
+            return self._decide_unknown(session, operation, write, case)
         ruling = rule(operation, case.models, case.contracts, case.fleet)
         result = write() if ruling.allowed else None
         if ruling.allowed:
@@ -134,13 +150,21 @@ class Guard:
             self._record(session, operation.model, operation.to_dict(), ruling, case)
         return _Answer(result, ruling)
 
-    def _decide_announcement(self, session: Session, announcement: Announcement) -> _Answer:
+    def _decide_unknown(self, session: Session, operation: Operation, write: Callable[[], Any], case: _Case) -> _Answer:
+        """An operation on a model that, as far as anybody knows, isn't guarded: it is recorded only where refused."""
+        ruling = rule_unknown(operation, case.models, case.contracts)
+        if ruling is None:
+            return _Answer(write())
+        self._record(session, operation.model, operation.to_dict(), ruling, case)
+        return _Answer(None, ruling)
+
+    def _decide_announcement(self, session: Session, announcement: Announcement, in_hand: InHand) -> _Answer:
         reference = announcement.reference
         case = self._case(session, (reference.model,), ())
         model = case.models.get(reference.model)
         present = None if model is None else model.resolve(reference)
         needed = {VersionKey(reference.model, present)} if present is not None else set()
-        case = self._with_contracts(session, case, needed)
+        case = self._with_contracts(session, case, needed, in_hand)
         if case.unread:
             return _Answer(unread=case.unread)
         ruling = rule_announcement(announcement, case.models, case.contracts)
@@ -154,21 +178,25 @@ class Guard:
         standing = self.standing(session)
         announced = fleet.fleet_of(session, self._workspace(), names)
         guarded = bool(announced) or standing.is_flavored(names)
-        unread = () if guarded else standing.unread(names)
-        return _Case(guarded, standing.models(names, versions), announced, {}, unread)
+        return _Case(guarded, standing.models(names, versions), announced, {})
 
-    def _with_contracts(self, session: Session, case: _Case, needed: set[VersionKey]) -> _Case:
+    def _with_contracts(self, session: Session, case: _Case, needed: set[VersionKey], in_hand: InHand) -> _Case:
         standing = self.standing(session)
-        contracts = standing.contracts(needed) if needed else {}
-        unread = [
+        kept = standing.contracts(needed) if needed else {}
+        missing = [
             found
-            for model in sorted({key.model for key in needed - contracts.keys()})
+            for model in sorted({key.model for key in needed - kept.keys()})
             for found in standing.unread((model,), [key.version for key in needed if key.model == model])
         ]
+        contracts = kept | {found.key: in_hand[found] for found in missing if found in in_hand}
+        unread = [found for found in missing if found not in in_hand]
         return _Case(case.guarded, case.models, case.fleet, contracts, unread)
 
-    def _read(self, unread: Sequence[Unread]) -> None:
-        """Read and keep a batch of contracts, up to the first that has the flavor: it makes its model guarded."""
+    def _read(self, unread: Sequence[Unread]) -> InHand:
+        """Read a batch of contracts, up to the first that has the flavor: it makes its model guarded.
+
+        What is known is kept; what isn't is returned, for the ruling in hand alone: the next one reads it again.
+        """
         found = []
         for version in unread[:_BATCH]:
             contract = read_contract(version.location)
@@ -178,9 +206,11 @@ class Guard:
         with self.transaction(sorted({version.key.model for version, _ in found})) as session:
             standing = self.standing(session)
             for version, contract in found:
-                standing.keep(version, contract)
+                if contract.known:
+                    standing.keep(version, contract)
                 if contract.flavored:
                     standing.introduce(version.key, contract)
+        return {version: contract for version, contract in found if not contract.known}
 
     def _follow(self, session: Session, operation: Operation) -> None:
         """The guard's own rows follow what MLflow has just done."""
@@ -203,7 +233,7 @@ class Guard:
         history.record(session, self._occasion(), model, told, ruling, case.fleet, case.contracts)
 
     def _occasion(self) -> Occasion:
-        return Occasion(get_current_time_millis(), self._workspace(), requester())
+        return Occasion(get_current_time_millis(), self._workspace(), history.requester())
 
 
 def refusal(ruling: Ruling) -> MlflowException:
@@ -212,13 +242,6 @@ def refusal(ruling: Ruling) -> MlflowException:
         ruling.message,
         error_code=RESOURCE_CONFLICT,
         findings=[finding.to_dict() for finding in ruling.verdict.findings],
-        verdict=ruling.verdict.to_dict(),
+        verdict={"allowed": ruling.verdict.allowed, "strict": ruling.verdict.strict},
         moves=[move.to_dict() for move in ruling.moves],
     )
-
-
-def requester() -> str:
-    """The user of the request in hand where MLflow's basic-auth has checked it, else `unauthenticated`."""
-    if "mlflow.server.auth" in sys.modules and has_request_context() and request.authorization is not None:
-        return request.authorization.username or "unauthenticated"
-    return "unauthenticated"

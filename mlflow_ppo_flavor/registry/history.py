@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select
+from flask import has_request_context, request
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract.digest import canonical_json
@@ -62,10 +64,11 @@ def told(announcement: Announcement) -> dict[str, Any]:
     }
 
 
-def rows(session: Session, workspace: str, model: str) -> list[dict[str, Any]]:
-    """The history of one model, oldest first; JSON columns as text."""
-    query = select(HISTORY).where(HISTORY.c.workspace == workspace, HISTORY.c.model == model)
-    return [dict(row) for row in session.execute(query.order_by(HISTORY.c.id)).mappings()]
+def requester() -> str:
+    """The user of the request in hand where MLflow's basic-auth has checked it, else `unauthenticated`."""
+    if "mlflow.server.auth" in sys.modules and has_request_context() and request.authorization is not None:
+        return request.authorization.username or "unauthenticated"
+    return "unauthenticated"
 
 
 def _json(value: Any) -> str:

@@ -106,14 +106,20 @@ class GuardMixin(SqlAlchemyStore):
         local_model_path: str | None = None,
         model_id: str | None = None,
     ) -> Any:
-        """Register a version and read its contract. A copy brings its source's tags: the gate writes its own anew."""
+        """Register a version and read its contract.
+
+        A copy brings its source's tags and block: the gate writes its own anew.
+        """
         kept = [tag for tag in tags or () if not is_reserved(tag.key)]
         if len(kept) < len(tags or ()) and urlparse(source).scheme != "models":
             _refuse_reserved(next(tag.key for tag in tags if is_reserved(tag.key)))
-        text = own_text(description) if description else description
-        made = self._mlflow.create_model_version(name, source, run_id, kept, run_link, text, local_model_path, model_id)
+        if description and urlparse(source).scheme == "models":
+            description = own_text(description)
+        write = self._mlflow.create_model_version
+        made = write(name, source, run_id, kept, run_link, description, local_model_path, model_id)
         self._guard.learn(name, int(made.version))
-        return made
+        # read again: it now has the tags and the description that the gate wrote
+        return self._mlflow.get_model_version(name, made.version)
 
     def update_model_version(self, name: str, version: Any, description: str | None = None) -> Any:
         """Set a version's description; the gate's block of it stays what it is."""
@@ -158,11 +164,11 @@ class GuardMixin(SqlAlchemyStore):
         self._mlflow.delete_model_version_tag(name, version, key)
 
     def _announce(self, name: str, tag: RegisteredModelTag) -> None:
-        _validate_registered_model_tag(tag.key, tag.value)
         try:
             announcement = parse_announcement(name, tag.value)
         except SpecError as error:
             raise MlflowException(str(error), INVALID_PARAMETER_VALUE, path=error.path) from error
+        _validate_registered_model_tag(tag.key, tag.value)
         self._guard.announce(announcement, partial(self._require_model, name))
 
     def _require_model(self, name: str, session: Session) -> None:
@@ -192,7 +198,7 @@ def open_store(store_uri: str) -> GuardMixin:
     return kind(db_uri, read_db_uri=os.environ.get("_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE"))
 
 
-def _refuse_reserved(key: str) -> None:
+def _refuse_reserved(key: object) -> None:
     if is_reserved(key):
         raise MlflowException(
             f"{key}: found a tag that starts with ppo., expected another name: the gate alone writes these",

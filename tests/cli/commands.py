@@ -27,7 +27,7 @@ class Outcome:
 
 
 def mlflow_ppo(*arguments: str, **env: str) -> Outcome:
-    """Run `mlflow-ppo` with these arguments; an exception that isn't a message to the user goes through."""
+    """Run `mlflow-ppo` with these arguments; a defect is exit code 2 with a traceback in `err`."""
     with pointed_at(), warnings.catch_warnings():
         os.environ.update(env)
         result = CliRunner().invoke(main, arguments, prog_name="mlflow-ppo", catch_exceptions=False)

@@ -82,11 +82,14 @@ def test_a_model_that_demands_what_no_trader_has_is_refused(tmp_path: Path) -> N
     [
         (
             ["check", "{model}", "--trader", "new"],
-            "Error: trader_version: found 'new', expected a version such as 2.7.0",
+            "Error: --trader: found 'new', expected a version such as 2.7.0",
         ),
         (["check", "{model}", "--trader", "2.6.0", "--for", "m/Production"], "--trader and --for: found both"),
         (["check", "{model}", "--for", "m/latest"], "Error: --for: found 'm/latest', expected a reference such as"),
-        (["check", "/nowhere"], "Error: MLmodel can't be read: "),
+        (["check", "{model}", "--trader", "2.8.0"], "Error: --trader: found '2.8.0', expected at most 2.7.0"),
+        (["check", "{model}", "--trader", "9" * 5_000], "Error: --trader: found 5000 characters, expected a version"),
+        (["check", "/nowhere"], "Error: /nowhere: MLmodel can't be read: "),
+        (["check", "/nowhere"], "expected a logged model: its folder, runs:/…, models:/… or another artifact URI"),
         (["check", "models:/m/1"], "Error: registry: found no URI, expected that of an MLflow server"),
         (
             ["promote", "m", "1", "Archived"],

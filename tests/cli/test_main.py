@@ -81,12 +81,20 @@ def test_missing_extra_is_told_wherever_it_is_missed(
     )
 
 
-def test_a_missing_module_of_our_own_is_a_defect_and_goes_through(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("import mlflow_ppo_flavor.no_such_module", "ModuleNotFoundError: No module named 'mlflow_ppo_flavor.no_such_"),
+        ("raise KeyError('loader')", "KeyError: 'loader': please report it, with the lines above\n"),
+    ],
+)
+def test_a_defect_is_not_taken_for_a_refusal_and_keeps_its_traceback(
+    body: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = run(tmp_path, monkeypatch, body="import mlflow_ppo_flavor.no_such_module")
-    assert isinstance(result.exception, ModuleNotFoundError)
-    assert result.exception.name == "mlflow_ppo_flavor.no_such_module"
+    result = run(tmp_path, monkeypatch, body=body)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Traceback (most recent call last):\n")
+    assert f"Error: mlflow-ppo probe: unexpected {told}" in result.stderr
 
 
 def test_an_error_of_ours_is_a_message_and_exit_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

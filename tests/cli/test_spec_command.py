@@ -58,9 +58,15 @@ def test_show_a_model_folder(tmp_path: Path) -> None:
 
 
 def test_what_is_no_model_or_no_version_is_a_message(tmp_path: Path) -> None:
-    missing = mlflow_ppo("spec", "show", str(tmp_path / "9.9.9"))
+    unknown = mlflow_ppo("spec", "show", "2.9.9")
+    assert (unknown.code, unknown.out) == (2, "")
+    assert unknown.err == (
+        "Error: 2.9.9: found no model there, expected a released version (2.3.0, 2.4.0, 2.5.0, 2.6.0, 2.7.0), "
+        "a model's folder or its URI\n"
+    )
+    missing = mlflow_ppo("spec", "show", str(tmp_path))
     assert (missing.code, missing.out) == (2, "")
-    assert missing.err.startswith("Error: MLmodel can't be read: ")
+    assert missing.err.startswith(f"Error: {tmp_path}: MLmodel can't be read: ")
     other = mlflow_ppo("spec", "show", str(write_mlmodel(tmp_path, SKLEARN_FLAVORS)))
     assert other.err == (
         f"Error: {tmp_path}: found MLmodel has no ppo flavor, only python_function, sklearn, "

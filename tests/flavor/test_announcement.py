@@ -12,9 +12,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import RestException
 
 import mlflow_ppo_flavor as ppo
-from mlflow_ppo_flavor.announcement import _translated
+from mlflow_ppo_flavor.announcement import answering
+from mlflow_ppo_flavor.cli import connection
 from mlflow_ppo_flavor.contract.digest import canonical_json
-from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.releases import features_of_trader
 from mlflow_ppo_flavor.contract.trader import Announcement
 from mlflow_ppo_flavor.errors import PromotionRefused, RegistryError, SpecError
@@ -90,9 +90,17 @@ def test_the_gates_refusal_comes_back_with_its_findings(registry: str) -> None:
 def test_a_refusal_through_a_server_reads_the_same() -> None:
     finding = {"code": "feature", "kind": "safety"}
     answer = {"error_code": "RESOURCE_CONFLICT", "message": "Refused: no", "findings": [finding]}
-    with pytest.raises(PromotionRefused, match=r"^Refused: no$") as refusal, _translated(Reference("m", "Production")):
+    with pytest.raises(PromotionRefused, match=r"^Refused: no$") as refusal, answering("asked"):
         raise RestException(answer)
     assert refusal.value.findings == (finding,)
+
+
+def test_any_other_answer_is_told_in_bounded_length() -> None:
+    with pytest.raises(RegistryError) as told, answering("m/Production: not announced", "look"):
+        raise RestException({"error_code": "INTERNAL_ERROR", "message": "x" * 10_000})
+    assert str(told.value) == f"m/Production: not announced: {'x' * 400}…: look"
+    with pytest.raises(RegistryError, match=r"^registry: no$"), connection.answering():
+        raise RestException({"error_code": "INTERNAL_ERROR", "message": "no"})
 
 
 @pytest.mark.usefixtures("registry")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,15 @@ def test_golden_decisions_of_other_weights_are_refused(folder: Path) -> None:
     assert not folder.exists()
 
 
+def test_a_weak_proof_is_stored_with_a_warning(folder: Path) -> None:
+    weak = replace(small_golden(), margins=np.zeros_like(small_golden().margins))
+    with pytest.warns(
+        UserWarning, match=r"^\[warning\] golden.margins: found 0 of 24 actions with a margin above 0.001"
+    ):
+        ppo.save_model(small_policy(), folder, golden=weak)
+    assert read_model(folder).golden is not None
+
+
 def test_a_given_spec_completes_the_policys_own(folder: Path) -> None:
     template = MODEL_SPECS["2.3.0"]
     whole = template.for_bars(timeframe="1Hour", adjustment="split", symbols=["AAPL"])
@@ -122,7 +132,7 @@ def test_a_given_spec_completes_the_policys_own(folder: Path) -> None:
             lambda: {"policy_state_dict": {}},
             {},
             SpecError,
-            "^policy: found builtins.dict, expected an ActorCritic, a Check",
+            "^policy: found dict, expected an ActorCritic, a Check",
         ),
         (lambda: "nowhere.pt", {}, CheckpointError, "^nowhere.pt: No such file or directory"),
         (

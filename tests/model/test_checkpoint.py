@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,76 @@ def test_a_config_that_is_not_plain_is_refused_by_its_path(
     with pytest.raises(CheckpointError, match=message):
         save_checkpoint(tmp_path / "c.pt", small_policy(), config=config)
     assert not list(tmp_path.iterdir())
+
+
+def nested(levels: int) -> list[Any]:
+    """A list in a list, and so on."""
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("kind", ["itself", "twice itself", "5,000 deep"])
+def test_a_config_that_nests_too_deep_is_refused_by_its_path(tmp_path: Path, kind: str) -> None:
+    value = nested(5_000)
+    if kind != "5,000 deep":
+        value = []
+        value += [value] * (2 if kind == "twice itself" else 1)
+    with pytest.raises(
+        CheckpointError, match=r"^config.r\[0\]\[0\].*…: found more than 32 levels, expected at most that: flatten"
+    ):
+        save_checkpoint(tmp_path / "c.pt", small_policy(), config={"r": value})
+    assert not list(tmp_path.iterdir())
+    save_checkpoint(tmp_path / "c.pt", small_policy(), config={"r": nested(20)})
+    assert load_checkpoint(tmp_path / "c.pt")["config"] == {"r": nested(20)}
+
+
+def unfolding() -> list[Any]:
+    """A few lists whose repr would have 10^12 characters."""
+    value: list[Any] = [0] * 10
+    for _ in range(11):
+        value = [value] * 10
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (unfolding(), "found more than 4000000 values, expected a checkpoint's few"),
+        (nested(100), "found more than 32 levels, expected a checkpoint's few"),
+        (torch.zeros(1).expand(2**40), ": found a tensor that isn't stored whole, expected a dense one"),
+        (torch.empty(3, device="meta"), ": found a tensor that isn't stored whole"),
+        ([torch.zeros(3).to_sparse()], "[0]: found a tensor that isn't stored whole"),
+    ],
+    ids=["aliases", "deep", "expanded", "meta", "sparse"],
+)
+def test_a_small_file_that_claims_much_is_refused(tmp_path: Path, value: Any, message: str) -> None:
+    path = tmp_path / "c.pt"
+    torch.save({"policy_state_dict": {}, "odd": value}, path)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(CheckpointError, match=f"^{re.escape(str(path))}: odd.*{re.escape(message)}"):
+        load_checkpoint(path)
+
+
+def test_a_file_whose_members_unfold_is_refused_before_they_do(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c.pt", small_policy(), config={"zeros": torch.zeros(1_000_000)})
+    with zipfile.ZipFile(tmp_path / "c.pt") as whole, zipfile.ZipFile(tmp_path / "bomb.pt", "w") as packed:
+        for member in whole.infolist():
+            packed.writestr(member.filename, whole.read(member), zipfile.ZIP_DEFLATED)
+    with pytest.raises(
+        CheckpointError, match=r"bomb.pt: found \d+ bytes packed into \d+, expected members stored as they are: give"
+    ):
+        load_checkpoint(tmp_path / "bomb.pt")
+
+
+@pytest.mark.parametrize("policy", [None, torch.nn.Linear(2, 2), "model.pt"])
+def test_what_is_no_policy_is_told(tmp_path: Path, policy: Any) -> None:
+    kind = {type(None): "NoneType", str: "str"}.get(type(policy), "torch.nn.modules.linear.Linear")
+    with pytest.raises(SpecError, match=f"^policy: found {kind}, expected an ActorCritic$"):
+        save_checkpoint(tmp_path / "c.pt", policy)
+    with pytest.raises(SpecError, match=r"^spec: found str, expected a ModelSpec, such as MODEL_SPECS\['2.7.0'\]"):
+        save_checkpoint(tmp_path / "c.pt", small_policy(), spec="2.7.0")  # type: ignore[arg-type]
 
 
 def test_a_view_does_not_drag_its_whole_storage_into_the_file(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Which version a checkpoint is of: the whole spec, the declared version, or the weights, which decide."""
 
 import re
+import warnings
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -119,6 +121,55 @@ def test_metadata_that_contradicts_the_spec_is_a_safety_finding(change: dict[str
         assert inspect_checkpoint(legacy("2.7.0", **change)).findings == (finding,)
 
 
+_numbers = st.integers() | st.sampled_from([400, 5_000]).map((10).__pow__) | st.floats(allow_nan=True)
+_arrays = st.sampled_from(
+    [
+        *(torch.tensor([7, 7]), torch.tensor([[59.0]]), torch.tensor(float("nan")), torch.empty(2, device="meta")),
+        *(np.array([5900, 1]), np.array([]), np.array("2.7.0"), np.float64("nan"), np.bool_(True)),
+    ]
+)
+poison = st.recursive(
+    st.none() | st.booleans() | _numbers | st.text(max_size=5) | st.binary(max_size=3) | _arrays,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.integers(0, 6) | st.text(max_size=3), inner, max_size=3)
+        | st.dictionaries(st.just(0), inner, min_size=1).map(MODEL_SPECS["2.7.0"].action_meanings.__or__)
+    ),
+    max_leaves=5,
+)
+DECLARED = ("min_trader_version", "n_features", "n_actions", "obs_dim", "action_meanings")
+
+
+@settings(max_examples=tiers.EXAMPLES)
+@given(st.sampled_from(DECLARED), poison, st.booleans())
+def test_metadata_of_any_kind_is_a_finding_and_never_an_error(key: str, value: object, whole: bool) -> None:
+    spec = MODEL_SPECS["2.7.0"]
+    content = (checkpoint if whole else legacy)("2.7.0") | {key: value}
+    version, found, findings = inspect_checkpoint(content)
+    assert (version, found) == ("2.7.0", spec)
+    own = getattr(spec, key)
+    if value is None or (isinstance(value, type(own)) and value == own):
+        assert findings == ()
+    else:
+        (finding,) = findings
+        assert (finding.code, finding.kind, finding.place) == ("metadata", "safety", key)
+        assert len(finding.message) < 1_000
+
+
+def test_metadata_as_numpy_counts_it_is_the_same() -> None:
+    spec = MODEL_SPECS["2.7.0"]
+    counts = {key: np.int64(getattr(spec, key)) for key in ("n_features", "n_actions", "obs_dim")}
+    assert inspect_checkpoint(checkpoint("2.7.0", **counts)).findings == ()
+
+
+def test_a_weight_without_a_shape_is_no_weight() -> None:
+    content = checkpoint("2.7.0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        content["policy_state_dict"]["odd"] = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])
+    assert inspect_checkpoint(content).findings == ()
+
+
 def test_a_spec_that_the_weights_contradict_is_a_safety_finding() -> None:
     wrong = checkpoint("2.7.0", policy_state_dict=state(5600, 3))
     version, _, (finding,) = inspect_checkpoint(wrong)
@@ -152,6 +203,13 @@ def test_nothing_to_go_by_is_refused(content: dict[str, Any]) -> None:
         CheckpointError, match=r"^checkpoint: found unknown inputs and unknown actions, which no released"
     ):
         inspect_checkpoint(content)
+
+
+@pytest.mark.parametrize("content", [None, [1], "c.pt"])
+def test_what_is_no_checkpoint_is_told(content: Any) -> None:
+    message = f"^checkpoint: found {type(content).__name__}, expected a Checkpoint or a dict$"
+    with pytest.raises(CheckpointError, match=message):
+        ppo.detect_version_from_checkpoint(content)
 
 
 def test_metadata_without_weights_is_believed_with_a_warning() -> None:

@@ -138,6 +138,17 @@ def test_cases_without_their_bars_are_told(cases: list[tuple[int, AccountState]]
         record_cases(small_policy(), small_bars(), cases)
 
 
+def test_a_frame_is_told_how_to_become_bars() -> None:
+    message = (
+        "bars: found pandas.DataFrame, expected Bars: give Bars.from_frame(frame, symbol=..., spec=policy.spec.bars)"
+    )
+    frame = small_bars().to_frame()
+    with pytest.raises(BarsError, match=f"^{re.escape(message)}$"):
+        ppo.record_golden(small_policy(), frame)
+    bars = ppo.Bars.from_frame(frame, symbol="MEANREV", spec=SPEC.bars)
+    assert ppo.record_golden(small_policy(), bars).digests == small_golden().digests
+
+
 def test_bars_that_the_spec_does_not_promise_are_refused() -> None:
     other = policy_of(SPEC.for_bars(timeframe="1Hour", adjustment="all"))
     with pytest.raises(

@@ -2,6 +2,7 @@
 
 import re
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +67,36 @@ def test_other_shapes_and_kinds_are_refused(shape: tuple[int, ...], dtype: torch
     expected = f"observations: found {found}, expected float32 of shape [n, 24] or [n, 4, 6] (spec 1.0.0)"
     with pytest.raises(ObservationError, match=re.escape(expected)):
         small_policy()(torch.zeros(shape, dtype=dtype))
+
+
+def test_an_array_is_told_how_to_become_a_tensor() -> None:
+    message = "observations: found numpy.ndarray, expected a torch.Tensor: give torch.from_numpy(array)"
+    with pytest.raises(ObservationError, match=f"^{re.escape(message)}$"):
+        small_policy()(observations(SPEC, 2).numpy())
+    with pytest.raises(ObservationError, match=r"^observations: found NoneType, expected a torch.Tensor"):
+        small_policy()(None)
+
+
+@pytest.mark.parametrize(
+    ("hidden_dims", "message"),
+    [
+        (5, "architecture.hidden_dims: found 5, expected a list"),
+        (None, "architecture.hidden_dims: found None, expected a list"),
+        ((), "architecture.hidden_dims: found 0 layers, expected 1 to 16 layers"),
+        ((0,), "architecture.hidden_dims[0]: found 0, expected a whole number in [1, 65536]"),
+        ("64", "architecture.hidden_dims[0]: found '6', expected a whole number in [1, 65536]"),
+    ],
+)
+def test_dimensions_that_cannot_be_are_refused_by_their_path(hidden_dims: Any, message: str) -> None:
+    with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
+        ActorCritic(SPEC, hidden_dims)
+
+
+@pytest.mark.parametrize(("spec", "found"), [(None, "NoneType"), ("2.7.0", "str"), (SPEC.to_dict(), "dict")])
+def test_what_is_no_spec_is_told(spec: Any, found: str) -> None:
+    message = f"spec: found {found}, expected a ModelSpec, such as MODEL_SPECS['2.7.0'].for_bars(...)"
+    with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
+        ActorCritic(spec)
 
 
 def test_weights_start_orthogonal_with_the_gains_of_the_paper() -> None:
@@ -144,6 +175,7 @@ def test_architectures_survive_a_round_trip() -> None:
             {"actor.weight": torch.zeros(3, 8)},
             "actor.weight: found shape [3, 8], expected [4, 8]: they aren't of spec 1.0.0",
         ),
+        ({"critic.bias": torch.empty(1, device="meta")}, "critic.bias: found no tensor, expected a tensor [1]"),
         ({"critic.bias": None}, "critic.bias: found no tensor, expected a tensor [1]"),
         (
             {"actor.bias": torch.zeros(4).double()},

@@ -35,6 +35,11 @@ def with_meta(change: Callable[[dict[str, Any]], object]) -> Tensors:
     return tensors | {"meta": torch.from_numpy(np.frombuffer(canonical_json(meta), dtype=np.uint8).copy())}
 
 
+def without(name: str) -> Tensors:
+    """The tensors of the small golden decisions but one."""
+    return {key: tensor for key, tensor in small_golden().to_tensors().items() if key != name}
+
+
 def test_they_survive_storing_to_the_bit() -> None:
     stored = save(small_golden().to_tensors())
     again = Golden.from_tensors(load(stored))
@@ -77,6 +82,15 @@ def test_read_arrays_cannot_be_written() -> None:
         ([1], "golden: found [1], expected tensors by name"),
         ({}, "golden.meta: found no tensor, expected torch.uint8 [any]"),
         ({"meta": torch.zeros(3, dtype=torch.uint8)}, "golden.meta: found bytes that aren't JSON"),
+        (
+            {"meta": torch.frombuffer(bytearray(b"[" * 100_000), dtype=torch.uint8)},
+            "golden.meta: found bytes that aren't JSON (maximum recursion depth exceeded",
+        ),
+        (
+            small_golden().to_tensors() | {"other": torch.zeros(1)},
+            "golden.other: found an unknown key, expected one of",
+        ),
+        (without("segments.0.rows"), "golden.segments.0.rows: found no tensor, expected torch.int64 [any]"),
         (
             with_meta(lambda meta: meta.update(format=2)),
             "golden.format: found 2, expected 1: upgrade mlflow-ppo-flavor",

@@ -172,6 +172,18 @@ def test_an_action_that_differs_counts_only_where_the_margin_is_sure() -> None:
     assert messages(replace(other, margins=np.zeros_like(golden.margins)))[0].startswith("golden.decision at ")
 
 
+def test_a_proof_with_few_sure_actions_is_reproduced_and_weak() -> None:
+    golden, half = small_golden(), len(small_golden().cases) // 2
+    enough, weak = (np.where(np.arange(2 * half) < sure, 2, 0.5) * SURE_MARGIN for sure in (half, half - 1))
+    assert replay(replace(golden, margins=enough.astype(np.float32)), small_policy(), SPEC) == ()
+    (finding,) = replay(replace(golden, margins=weak.astype(np.float32)), small_policy(), SPEC)
+    assert (finding.code, finding.kind) == ("weak_proof", "warning")
+    assert finding.message == (
+        "golden.margins: found 11 of 24 actions with a margin above 0.001, expected at least half of them: "
+        "it proves little of what the policy chooses: train it longer, or record other bars"
+    )
+
+
 def test_another_sizing_rule() -> None:
     spec = changed(sizing=Sizing(base_allocation=0.1, allow_short=True).to_dict())
     other = ppo.record_golden(policy_of(spec), small_bars())

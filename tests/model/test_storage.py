@@ -4,7 +4,10 @@ import json
 import pickle
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +160,24 @@ def set_pyfunc(**values: Any) -> Callable[[dict[str, Any]], object]:
         (set_pyfunc(data="elsewhere"), IntegrityError, "python_function: found the key data, expected"),
         (set_pyfunc(loader_module="evil"), IntegrityError, "python_function: found the loader evil, expected"),
         (lambda flavors: flavors.update(python_function=3), IntegrityError, "found the key python_function, expected"),
+        (
+            lambda flavors: flavors.update(python_function={}),
+            IntegrityError,
+            "found the loader nothing, expected mlflow",
+        ),
+        (set_pyfunc(code=1, data=2), IntegrityError, "python_function: found the key code, expected"),
+        (
+            lambda flavors: flavors["python_function"].update({1: 2, "x": 3}),
+            IntegrityError,
+            "found the key 1, expected",
+        ),
+        (
+            lambda flavors: flavors.update(other={"day": date(2020, 1, 1)}),
+            IntegrityError,
+            "MLmodel: flavors: Object of type date is not JSON serializable: expected values that JSON can say",
+        ),
+        (lambda flavors: flavors.update({1: {}}), IntegrityError, "MLmodel: flavors: '<' not supported between"),
+        (lambda flavors: flavors.update(other=float("nan")), IntegrityError, "MLmodel: flavors: Out of range float"),
         (lambda flavors: flavors.pop("ppo"), IntegrityError, "found flavors python_function, expected ppo: it wasn't"),
         (set_entry(format=2), UnknownFormat, "flavors.ppo.format: found 2, expected 1: upgrade mlflow-ppo-flavor"),
         (set_entry(format=None), UnknownFormat, "flavors.ppo.format: found None, expected 1"),
@@ -202,6 +223,53 @@ def test_an_mlmodel_that_says_something_else_is_refused(
 def test_an_mlmodel_that_cannot_be_read_is_told(folder: Path, content: bytes) -> None:
     (folder / "MLmodel").write_bytes(content)
     with pytest.raises(IntegrityError, match=f"^{re.escape(str(folder / 'MLmodel'))}: "):
+        read_model(folder)
+
+
+_TENFOLD = b"".join(b"    a%d: &a%d [%s]\n" % (i, i, b",".join([b"*a%d" % (i - 1)] * 10)) for i in range(1, 10))
+HOSTILE = {
+    "brackets": b"[" * 100_000,
+    "closed brackets": b"flavors: " + b"[" * 100_000 + b"]" * 100_000,
+    "mappings": b"{a: " * 100_000,
+    "aliases": b"flavors:\n  ppo:\n    a0: &a0 [x]\n" + _TENFOLD,
+    "itself": b"flavors: &f {ppo: *f, python_function: *f}",
+    "many": b"flavors: {ppo: [" + b"1," * 200_000 + b"]}",
+}
+READER = """
+import resource, sys
+from pathlib import Path
+from mlflow_ppo_flavor.errors import IntegrityError
+from mlflow_ppo_flavor.model.storage import read_flavors
+used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+for folder in sys.argv[1:]:
+    try:
+        read_flavors(Path(folder))
+    except IntegrityError as error:
+        print(str(error)[:120].splitlines()[0])
+assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - used < 200e6
+"""
+
+
+def test_an_mlmodel_that_unfolds_is_refused_in_bounded_time_and_memory(tmp_path: Path) -> None:
+    # in another process: without the bounds it crashes or never ends
+    for name, content in HOSTILE.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "MLmodel").write_bytes(content)
+    folders = [str(tmp_path / name) for name in HOSTILE]
+    done = subprocess.run([sys.executable, "-c", READER, *folders], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(HOSTILE)
+    for folder, line in zip(folders, lines, strict=True):
+        assert line.startswith(f"{folder}/MLmodel: found ")
+
+
+def test_a_spec_json_that_nests_too_deep_is_refused(folder: Path) -> None:
+    content = b"[" * 100_000
+    (folder / "spec.json").write_bytes(content)
+    change_mlmodel(folder, lambda flavors: flavors["ppo"]["files"].update({"spec.json": sha256_hex(content)}))
+    with pytest.raises(IntegrityError, match=r"spec.json: maximum recursion depth exceeded"):
         read_model(folder)
 
 

@@ -7,10 +7,11 @@ import pytest
 from mlflow.entities.model_registry import RegisteredModelTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy import select
 
 from mlflow_ppo_flavor.contract.trader import Announcement
-from mlflow_ppo_flavor.registry import history
 from mlflow_ppo_flavor.registry.store import GuardMixin
+from mlflow_ppo_flavor.registry.tables import HISTORY
 from tests.registry.model_folders import announce_value
 
 Folders = dict[str, str]
@@ -46,5 +47,7 @@ def refused(call: Callable[[], Any]) -> MlflowException:
 
 
 def rows(store: GuardMixin, model: str = "m") -> list[dict[str, Any]]:
+    """The history of one model, oldest first; JSON columns as text."""
     with store.ManagedSessionMaker() as session:
-        return history.rows(session, "default", model)
+        query = select(HISTORY).where(HISTORY.c.workspace == "default", HISTORY.c.model == model)
+        return [dict(row) for row in session.execute(query.order_by(HISTORY.c.id)).mappings()]

@@ -1,5 +1,7 @@
 """Announcements on a real database: kept, replaced, shown, and refused."""
 
+from typing import Any
+
 import pytest
 from mlflow.entities.model_registry import RegisteredModelTag
 from mlflow.exceptions import MlflowException
@@ -18,7 +20,7 @@ class TestAnnouncements:
         told = [announcement("m", "@live", trader_id="live-2"), announcement("m", version="2.6.0")]
         for each in told:
             announce(store, each)
-        assert parse_fleet_tag(store.get_registered_model("m").tags["ppo.fleet"]) == tuple(told)
+        assert parse_fleet_tag("m", store.get_registered_model("m").tags["ppo.fleet"]) == tuple(told)
         assert "ppo.announce" not in store.get_registered_model("m").tags
         with store.ManagedSessionMaker() as session:
             assert store._get_registered_model_tag(session, "m", "ppo.fleet") is None
@@ -49,11 +51,20 @@ class TestAnnouncements:
         [
             ("nonsense", "ppo.announce: found no JSON"),
             ("{}", "ppo.announce.trader: found nothing, expected a mapping"),
+            (
+                announce_value(announcement("m")).replace('"2.7.0"', f'"{"9" * 5_000}"'),
+                "ppo.announce.trader.version: found 5000 characters, expected a version such as 2.7.0 (PEP 440)",
+            ),
+            (
+                announce_value(announcement("m")).replace("-31T", "-31\\ud800"),
+                "ppo.announce.announced_at: found '2026-01-31\\ud80014:30",
+            ),
+            (None, "ppo.announce: found None, expected a string"),
             (announce_value(announcement("other")), "ppo.announce.reference.model: found 'other', expected 'm'"),
         ],
     )
     def test_what_cannot_be_read_is_400_with_the_dotted_path(
-        self, value: str, text: str, store: GuardMixin, folders: Folders
+        self, value: Any, text: str, store: GuardMixin, folders: Folders
     ) -> None:
         register(store, folders, "2.6.0")
         with pytest.raises(MlflowException) as caught:

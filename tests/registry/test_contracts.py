@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlflow_ppo_flavor.contract.digest import model_digest
+from mlflow_ppo_flavor.contract.mlmodel import MOST_BYTES, MOST_VALUES
 from mlflow_ppo_flavor.contract.releases import MODEL_SPECS
 from mlflow_ppo_flavor.contract.spec import ModelSpec
-from mlflow_ppo_flavor.registry.contracts import MOST_VALUES, Contract, parse_mlmodel
+from mlflow_ppo_flavor.registry.contracts import Contract, parse_mlmodel
 from tests.contract.contracts import specs
 from tests.registry.model_folders import SKLEARN_FLAVORS, ppo_flavors, trained
 
@@ -100,8 +101,45 @@ def test_aliases_that_would_unfold_to_billions_of_values_are_refused_at_once() -
     layers = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     layers += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
     text = "flavors:\n  ppo: {format: 1}\n  bomb:\n" + "".join(f"    {layer}\n" for layer in layers)
-    contract = parse_mlmodel(text.encode())
-    assert contract.reason == f"flavors: found more than {MOST_VALUES} values, expected a model's few hundred"
+    expected = f"MLmodel: found more than {MOST_VALUES} values, expected a model's few hundred"
+    assert parse_mlmodel(text.encode()) == Contract.unknown(expected)
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"[" * 30_000, "values nested more than 64 deep"),
+        (b"{a: " * 30_000, "values nested more than 64 deep"),
+        (b"- " * 30_000, "values nested more than 64 deep"),
+        (b"flavors: {ppo: " + b"[" * 100 + b"]" * 100 + b"}", "values nested more than 64 deep"),
+        (b"flavors: {ppo: {<<: {format: 1}}}", "a merge key (<<)"),
+        (b"#" * (MOST_BYTES + 1), f"more than {MOST_BYTES} bytes"),
+    ],
+)
+def test_bytes_out_of_bounds_are_not_loaded_and_leave_open_what_they_are(data: bytes, found: str) -> None:
+    contract = parse_mlmodel(data)
+    assert contract.reason.startswith(f"MLmodel: found {found}, expected ")
+    assert not contract.known
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("ppo.spec.actions", [{"name": "A", "direction": 1, "size": 10**400}], "flavors.ppo.spec.actions[0].size: "),
+        ("ppo.spec.window", 10**400, "flavors.ppo.spec.window: found "),
+        ("ppo.spec.requires_trader", ">=" + "9" * 5_000, "flavors.ppo.spec.requires_trader: found 5002 characters"),
+        ("ppo.spec.version", "9" * 5_000, "flavors.ppo.spec.version: found 5000 characters"),
+    ],
+)
+def test_values_that_python_cannot_compute_with_are_a_reason_like_any_other(path: str, value: Any, reason: str) -> None:
+    contract = parse_mlmodel(f"flavors: {json.dumps(changed(path, value))}".encode())
+    assert contract.flavored
+    assert contract.reason.startswith(reason)
+
+
+def test_a_reason_can_be_kept_in_any_database() -> None:
+    contract = parse_mlmodel(b'flavors: {"a\\0b": 1, 2: 3}')
+    assert contract.reason == "MLmodel has no ppo flavor, only ab, 2"
 
 
 def test_shared_lists_that_yaml_writes_as_aliases_are_read() -> None:

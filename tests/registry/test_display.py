@@ -84,6 +84,23 @@ def test_at_most_five_short_tags() -> None:
     assert tags_of(Contract(True, MODEL_SPECS["2.6.0"], "d", golden=True))["ppo.proof"] == "unproven: bars not filled"
 
 
+def test_long_or_many_lined_values_stay_short_lines() -> None:
+    wide = replace(trained("2.7.0"), requires_trader=">=2.7.0,\n<3", family="p" * 500, breaking_changes="a\0b")
+    contract = Contract(True, wide, "d" * 64, golden=True)
+    tags = tags_of(contract)
+    assert tags["ppo.requires_trader"] == ">=2.7.0, <3"
+    assert len(tags["ppo.spec"]) == LONGEST_TAG
+    described = describe_version("mine", contract)
+    assert "requires trader >=2.7.0, <3 (written by mlflow-ppo)" in described
+    assert "- **Breaking changes** ab" in described
+    assert own_text(described) == "mine"
+
+
+@given(user_texts)
+def test_a_text_without_the_block_is_left_as_it_is(text: str) -> None:
+    assert own_text(text) == text
+
+
 def test_a_version_that_cannot_be_read_says_why_and_one_of_another_flavor_says_nothing() -> None:
     unreadable = Contract.unreadable("flavors.ppo.format: found 2, expected one of 1", flavored=True)
     assert tags_of(unreadable) == {"ppo.spec": "unreadable: flavors.ppo.format: found 2, expected one of 1"}

@@ -104,14 +104,30 @@ def test_an_announced_alias_is_protected_and_another_is_not() -> None:
     )
 
 
-@pytest.mark.parametrize("operation", [Transition("ppo-aapl", 3, "Archived"), DeleteVersion("ppo-aapl", 3)])
-def test_what_surfaces_when_the_highest_leaves_is_judged(operation: Operation) -> None:
+@pytest.mark.parametrize(
+    ("operation", "told"),
+    [
+        (
+            Transition("ppo-aapl", 3, "None"),
+            "moving version 3 to None would make ppo-aapl version 2 Production: "
+            "trader live-1 (2.6.0) can't run it: model 2.7.0 requires trader >=2.7.0",
+        ),
+        (
+            Transition("ppo-aapl", 3, "Archived"),
+            "moving version 3 to Archived would make version 2 Production: "
+            "model 2.7.0 requires trader >=2.7.0: trader live-1 (2.6.0) can't run it",
+        ),
+        (
+            DeleteVersion("ppo-aapl", 3),
+            "deleting version 3 would make ppo-aapl version 2 Production: "
+            "trader live-1 (2.6.0) can't run it: model 2.7.0 requires trader >=2.7.0",
+        ),
+    ],
+)
+def test_what_surfaces_when_the_highest_leaves_is_judged(operation: Operation, told: str) -> None:
     ruling = ask(operation, LIVE_26, stages={2: "Production", 3: "Production"})
     assert not ruling.allowed
-    assert ruling.fact == (
-        f"Refused: {operation.doing} would make ppo-aapl version 2 Production: "
-        "trader live-1 (2.6.0) can't run it: model 2.7.0 requires trader >=2.7.0"
-    )
+    assert ruling.fact == f"Refused: {told}"
 
 
 def test_emptying_is_allowed_and_warns_who_finds_nothing() -> None:
@@ -191,8 +207,8 @@ def test_a_crowd_of_findings_is_cut_in_the_message_alone() -> None:
         (
             3,
             LIVE_27,
-            "Refused: trader live-2 (2.7.0) can't serve ppo-aapl/Production: version 3 stands there: "
-            "MLmodel has no ppo flavor, only sklearn: a trader needs a contract that can be read",
+            "Refused: ppo-aapl/Production holds version 3: MLmodel has no ppo flavor, only sklearn: "
+            "a trader needs a contract that can be read: trader live-2 (2.7.0) can't serve it",
         ),
     ],
 )

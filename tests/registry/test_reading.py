@@ -10,7 +10,10 @@ from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 from sqlalchemy import delete, select
 
-from mlflow_ppo_flavor.registry.artifacts import MOST_BYTES, read_contract
+from mlflow_ppo_flavor.contract.mlmodel import MOST_BYTES
+from mlflow_ppo_flavor.errors import RegistryError
+from mlflow_ppo_flavor.registry.artifacts import read_contract, read_mlmodel
+from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.store import GuardMixin, open_store
 from mlflow_ppo_flavor.registry.tables import CONTRACTS
 from tests.mlflow_state import pointed_at
@@ -70,20 +73,29 @@ def test_every_kind_of_source_gives_the_same_contract(client: MlflowClient, tmp_
         ("models:/m-0123456789abcdef0123456789abcdef", "MLmodel can't be read: Logged model with ID"),
         ("nothing://at/all", "MLmodel can't be read: Could not find a registered artifact repository"),
         ("", "MLmodel can't be read: "),
-        ("prompt-template", "a prompt, no model"),
-        ("dummy-source", "a prompt, no model"),
     ],
 )
-def test_what_cannot_be_read_says_why(client: MlflowClient, location: str, reason: str) -> None:
+def test_what_cannot_be_fetched_says_why_and_where(client: MlflowClient, location: str, reason: str) -> None:
     contract = read_contract(location)
-    assert contract.spec is None
-    assert contract.reason.startswith(reason)
+    assert (contract.spec, contract.known) == (None, False)
+    assert contract.reason.startswith(f"try again later: {reason}")
+    assert contract.reason.endswith(f": expected the MLmodel of a logged model at {location}")
 
 
-def test_a_huge_mlmodel_is_not_taken_into_memory(tmp_path: Path) -> None:
-    (tmp_path / "MLmodel").write_bytes(b"#" * (MOST_BYTES + 1))
-    expected = f"MLmodel can't be read: MLmodel: found {MOST_BYTES + 1} bytes, expected at most {MOST_BYTES}"
-    assert read_contract(str(tmp_path)).reason == expected
+@pytest.mark.parametrize("location", ["prompt-template", "dummy-source"])
+def test_a_prompt_is_known_for_what_it_is(location: str) -> None:
+    assert read_contract(location) == Contract.unreadable("a prompt, no model")
+
+
+def test_a_location_is_told_without_its_secrets() -> None:
+    with pytest.raises(RegistryError, match=r"at nothing://host:1/m$"):
+        read_mlmodel("nothing://user:password@host:1/m?sig=secret#secret")
+
+
+def test_of_a_huge_mlmodel_only_the_start_is_taken_into_memory(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_bytes(b"#" * (MOST_BYTES + 10))
+    assert len(read_mlmodel(str(tmp_path))) == MOST_BYTES + 1
+    assert not read_contract(str(tmp_path)).known
 
 
 def test_a_contract_is_read_once_and_a_promotion_reads_no_artifact(store: GuardMixin, tmp_path: Path) -> None:
@@ -139,7 +151,7 @@ def test_one_ppo_version_among_old_ones_guards_them_all(
 
 
 def test_an_old_model_without_the_flavor_is_read_once_and_passes(tmp_path: Path, folders: dict[str, str]) -> None:
-    store = before_the_guard(tmp_path, folders, "sklearn", "missing")
+    store = before_the_guard(tmp_path, folders, "sklearn", "sklearn")
     store.transition_model_version_stage("m", 1, "Production", False)
     assert known(store) == [1, 2]
     store.transition_model_version_stage("m", 2, "Production", False)

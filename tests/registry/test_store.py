@@ -11,7 +11,6 @@ from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
-from mlflow_ppo_flavor.contract.compatibility import Verdict
 from mlflow_ppo_flavor.registry.store import GuardMixin, open_store
 from tests.registry.model_folders import announce_value, announcement
 from tests.registry.operating import Folders, announce, refused, register, resolved, rows
@@ -38,7 +37,7 @@ def test_a_version_that_the_fleet_cannot_run_enters_by_no_path(
     announce(store, announcement("m", "@live", version="2.6.0"))
     before = store.get_registered_model("m").last_updated_timestamp
     error = refused(lambda: OPERATIONS[path](store))
-    assert Verdict.from_dict(error.json_kwargs["verdict"]).allowed is False
+    assert error.json_kwargs["verdict"] == {"allowed": False, "strict": True}
     assert [f["kind"] for f in error.json_kwargs["findings"]].count("safety") >= 1
     assert resolved(store, "Production") is None
     assert resolved(store, "@live") is None
@@ -112,19 +111,21 @@ def test_archiving_in_the_same_call_makes_room_for_a_lower_version(store: GuardM
 def test_models_that_nobody_announced_for_and_without_the_flavor_pass_untouched(
     store: GuardMixin, plain: SqlAlchemyStore, folders: Folders
 ) -> None:
-    seen = []
+    seen, forged = [], "PPO policy of ours (written by mlflow-ppo)\nmy whole text"
     for each in (store, plain):
-        register(each, folders, "sklearn", "missing")
+        register(each, folders, "sklearn", "sklearn")
         for version in (1, 2):
             each.transition_model_version_stage("m", version, "Production", False)
-            each.update_model_version("m", version, "mine")
+            each.update_model_version("m", version, "  mine\n\n")
+        each.create_model_version("m", folders["sklearn"], description="  two spaces\n\n")
+        each.create_model_version("m", folders["sklearn"], description=forged)
         each.transition_model_version_stage("m", 1, "Production", False)
         each.set_registered_model_alias("m", "live", 2)
         each.set_model_version_tag("m", 1, ModelVersionTag("a", "b"))
         seen.append(
             [
                 (mv.version, mv.current_stage, mv.description, mv.tags, mv.aliases)
-                for mv in (each.get_model_version("m", v) for v in (1, 2))
+                for mv in (each.get_model_version("m", v) for v in (1, 2, 3, 4))
             ]
         )
     assert seen[0] == seen[1]
@@ -206,6 +207,10 @@ def test_errors_of_mlflow_stay_what_they_are(store: GuardMixin, plain: SqlAlchem
         lambda s: s.create_model_version("nobody", "/nowhere"),
         lambda s: s.update_model_version("m", 9, "text"),
         lambda s: s.get_registered_model("nobody"),
+        lambda s: s.set_registered_model_tag("m", RegisteredModelTag(None, "x")),
+        lambda s: s.set_model_version_tag("m", 1, ModelVersionTag(None, "x")),
+        lambda s: s.delete_registered_model_tag("m", None),
+        lambda s: s.create_registered_model("n", tags=[RegisteredModelTag(None, "x")]),
     ]
     told = []
     for each in (store, plain):

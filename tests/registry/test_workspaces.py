@@ -9,8 +9,8 @@ from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
 from mlflow.exceptions import MlflowException
 from mlflow.utils.workspace_context import WorkspaceContext
 
-from mlflow_ppo_flavor.registry import history
 from mlflow_ppo_flavor.registry.store import GuardedWorkspaceStore, GuardMixin, open_store
+from mlflow_ppo_flavor.registry.tables import HISTORY
 from tests.registry import databases
 from tests.registry.model_folders import announce_value, announcement
 
@@ -41,5 +41,5 @@ def test_each_workspace_has_its_own_fleet_and_contracts(store: GuardMixin, folde
         assert "ppo.fleet" not in store.get_registered_model("m").tags
         assert store.get_model_version("m", 1).tags["ppo.verdict"].endswith("as none announced")
     with store.engine.connect() as connection:
-        told_of = {row.workspace for row in connection.execute(history.HISTORY.select())}
+        told_of = {row.workspace for row in connection.execute(HISTORY.select())}
     assert told_of == {"one", "two"}

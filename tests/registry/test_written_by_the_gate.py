@@ -18,6 +18,13 @@ class TestTagsAndDescription:
         assert sorted(version.tags) == ["ppo.digest", "ppo.proof", "ppo.requires_trader", "ppo.spec"]
         assert version.description.startswith("PPO policy 2.6.0, 56 features × 100 bars, 3 actions")
 
+    def test_are_in_what_registering_returns(self, store: GuardMixin, folders: Folders) -> None:
+        store.create_registered_model("m")
+        made = store.create_model_version("m", folders["2.6.0"], description="mine")
+        kept = store.get_model_version("m", 1)
+        assert (made.tags, made.description) == (kept.tags, kept.description)
+        assert made.description.startswith("mine\n\nPPO policy 2.6.0")
+
     def test_tell_the_last_verdict_allowed_or_refused(self, store: GuardMixin, folders: Folders) -> None:
         register(store, folders, "2.7.0")
         announce(store, announcement("m", version="2.6.0"))

@@ -128,7 +128,7 @@ def test_a_model_without_traders_has_an_empty_fleet(server: Server, folders: Fol
         ),
         (["fleet", "nobody"], "Error: registry: Registered Model with name=nobody not found\n"),
         (["check", "models:/nobody/1"], "Error: registry: Registered Model with name=nobody not found\n"),
-        (["check", "runs:/0123/policy"], "Error: MLmodel can't be read: "),
+        (["check", "runs:/0123/policy"], "Error: runs:/0123/policy: MLmodel can't be read: "),
     ],
 )
 def test_what_is_not_there_is_a_message_and_exit_2(arguments: list[str], text: str, server: Server, model: str) -> None:

@@ -1,6 +1,7 @@
 """Models that the real flavor logged, traders that the real client announced: what the gate reads of them is theirs."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -39,7 +40,8 @@ def test_from_logging_to_a_refusal_and_a_promotion(client: MlflowClient, tmp_pat
     assert tags["ppo.proof"] == "unproven: no golden decisions"
 
     told = ppo.announce_trader(NAME, trader_id="live-1", trader_version="2.6.0", reference="Production", paper=True)
-    assert parse_fleet_tag(client.get_registered_model(NAME).tags["ppo.fleet"]) == (told,)
+    shown = parse_fleet_tag(NAME, client.get_registered_model(NAME).tags["ppo.fleet"])
+    assert shown == (replace(told, packages={}),)
     client.transition_model_version_stage(NAME, "1", "Production")
     with pytest.raises(mlflow.MlflowException, match=r"trader live-1 \(2\.6\.0\) can't run it"):
         client.transition_model_version_stage(NAME, "2", "Production")

@@ -3,12 +3,13 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from mlflow_ppo_flavor.contract.compatibility import Finding, Verdict
+from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.registry.fleet import parse_fleet_tag
 from tests.mlflow_state import pointed_at
 from tests.registry.model_folders import announcement
@@ -83,7 +84,7 @@ def test_the_answer_carries_the_findings_as_json(server: Server, model: str, fol
     assert answer.status == 409
     findings = [Finding.from_dict(each) for each in answer.body["findings"]]
     assert [finding.code for finding in findings] == ["trader_version", "feature", "feature", "feature"]
-    assert Verdict.from_dict(answer.body["verdict"]).findings == tuple(findings)
+    assert answer.body["verdict"] == {"allowed": False, "strict": True}
     assert answer.body["moves"] == [
         {"reference": f"{model}/Production", "before": None, "after": {"model": model, "version": 1}}
     ]
@@ -122,7 +123,7 @@ def test_announcements_over_http(server: Server, model: str, folders: Folders) -
     assert wrong.body["path"] == "ppo.announce.trader"
     tags = server.call("GET", f"registered-models/get?name={model}").body["registered_model"]["tags"]
     assert [tag["key"] for tag in tags] == ["ppo.fleet"]
-    assert parse_fleet_tag(tags[0]["value"]) == (announcement(model),)
+    assert parse_fleet_tag(model, tags[0]["value"]) == (announcement(model),)
     assert server.announce("nobody").status == 404
 
 
@@ -172,7 +173,19 @@ def test_an_unreadable_source_may_be_registered_and_not_promoted(server: Server,
     assert server.call("POST", "model-versions/create", body).status == 200
     answer = server.promote(model, "2")
     assert answer.status == 409
-    assert "version 2 can't become Production: MLmodel can't be read" in answer.body["message"]
+    assert "version 2 can't become Production: try again later: MLmodel can't be read" in answer.body["message"]
+
+
+def test_a_hostile_mlmodel_is_refused_and_the_server_lives(server: Server, model: str, tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_bytes(b"[" * 30_000)
+    server.register(model, str(tmp_path))
+    answer = server.promote(model, "1")
+    assert answer.status == 409
+    fact = f"Refused: {model} version 1 can't become Production: MLmodel: found values nested more than 64 deep"
+    assert answer.body["message"].startswith(fact)
+    assert server.promote(model, "1", "Archived").status == 200
+    gone = server.call("DELETE", "model-versions/delete", {"name": model, "version": "1"})
+    assert gone.status == 200
 
 
 def test_models_of_other_flavors_pass_untouched(server: Server, model: str, folders: Folders) -> None:

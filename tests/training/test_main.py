@@ -16,7 +16,7 @@ from rich.console import Console
 
 from mlflow_ppo_flavor.model.checkpoint import load_checkpoint
 from tests.training import markets
-from training.__main__ import first_bar_of, main
+from training.command import first_bar_of, main
 from training.console import score_table
 from training.evaluator import Score
 from training.series import demo_bars
