@@ -1,0 +1,79 @@
+"""What the reference loads now, looked at again and again: in step with the caller, or in a thread beside it."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from live.model_source import LoadedModel, ModelSource, RefusedModel
+from mlflow_ppo_flavor.errors import RegistryError
+
+
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """What a look at the reference found: its `version`, None where nothing stands there.
+
+    `loaded` is that version, verified or refused; None where it is the one that runs. `trouble` says why nothing is
+    known: then the rest means nothing.
+    """
+
+    version: int | None
+    loaded: LoadedModel | RefusedModel | None = None
+    trouble: str = ""
+
+
+class Lookout(Protocol):
+    """Whoever looks at a reference for a trader."""
+
+    def look(self, running: int) -> Sighting:
+        """What the reference loads, for a trader that runs version `running`."""
+
+
+class Watch:
+    """Looks when asked, which takes as long as the registry takes. A version is loaded once, not at every look."""
+
+    def __init__(self, source: ModelSource) -> None:
+        self._source = source
+        self._last: LoadedModel | RefusedModel | None = None
+
+    def look(self, running: int) -> Sighting:
+        """Resolve the reference, and load what it names unless that runs already."""
+        try:
+            version = self._source.resolve()
+            if version is None or version == running:
+                return Sighting(version)
+            if self._last is None or self._last.version != version:
+                self._last = self._source.load(version)
+            return Sighting(version, self._last)
+        except RegistryError as error:
+            return Sighting(None, trouble=str(error))
+
+
+class BackgroundWatch:
+    """Looks in a thread, and tells what its last finished look found: a registry that hangs holds up no trading.
+
+    What goes wrong in the thread is raised at the next `look`.
+    """
+
+    def __init__(self, lookout: Lookout) -> None:
+        self._lookout = lookout
+        self._seen: Sighting | None = None
+        self._pending: Future[Sighting] | None = None
+
+    def look(self, running: int) -> Sighting:
+        """What is known by now; the present state where nothing newer is. Starts the next look."""
+        if self._pending is not None and self._pending.done():
+            self._seen, self._pending = self._pending.result(), None
+        if self._pending is None:
+            self._pending = Future()
+            # a daemon, since the process has to end while a registry hangs
+            threading.Thread(target=self._fulfil, args=(self._pending, running), daemon=True).start()
+        return self._seen or Sighting(running)
+
+    def _fulfil(self, pending: Future[Sighting], running: int) -> None:
+        try:
+            pending.set_result(self._lookout.look(running))
+        except BaseException as error:  # noqa: BLE001 -- raised again where the result is asked for
+            pending.set_exception(error)
