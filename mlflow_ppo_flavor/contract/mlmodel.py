@@ -55,7 +55,7 @@ def check_values(value: object, path: str) -> None:
 
 def _check_scalar(event: object, path: str) -> None:
     text, style, tag = (getattr(event, key, None) or "" for key in ("value", "style", "tag"))
-    if text == "<<" or tag == _MERGE:
+    if (text == "<<" and not style) or tag == _MERGE:
         raise SpecError(path, "a merge key (<<)", "every value written out")
     # a quoted text is no number, unless its tag says so
     if (tag or not style) and len(text) > LONGEST_NUMBER and not text[: LONGEST_NUMBER + 1].strip(_NUMERALS):

@@ -10,7 +10,7 @@ from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.errors import SpecError
 
 PROTECTED_STAGES = ("Production", "Staging")
-_MODEL = re.compile(r"[^/:@\x00-\x1f\ud800-\udfff]{1,256}")
+_MODEL = re.compile(r"(?=.*\S)[^/:@?\x00-\x1f\ud800-\udfff]{1,256}")
 _ALIAS = re.compile(r"[A-Za-z0-9_\-.]{1,255}")
 _VERSION_LIKE = re.compile(r"v\d+", re.IGNORECASE)
 
@@ -66,7 +66,7 @@ class Reference:
 
         Stages are case-insensitive, as in MLflow; `latest`, `None`, `Archived` and `v<number>` can't be references.
         """
-        parsing.name(model, parsing.join(path, "model"), pattern=_MODEL, expected="a model name without / : @")
+        parsing.name(model, parsing.join(path, "model"), pattern=_MODEL, expected="a model name without / : @ ?")
         return cls(model, _alias(label, path) if label.startswith("@") else _stage(label, path))
 
     @classmethod

@@ -12,6 +12,7 @@ from mlflow.entities.model_registry.model_version_stages import STAGE_DELETED_IN
 from mlflow.store.model_registry.dbmodels.models import (
     SqlModelVersion,
     SqlModelVersionTag,
+    SqlRegisteredModel,
     SqlRegisteredModelAlias,
 )
 from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
@@ -29,7 +30,8 @@ from mlflow_ppo_flavor.registry.tables import CONTRACTS
 _VERSIONS: Any = SqlModelVersion.__table__
 _TAGS: Any = SqlModelVersionTag.__table__
 _ALIASES: Any = SqlRegisteredModelAlias.__table__
-_V, _ALIAS = _VERSIONS.c, _ALIASES.c
+_MODELS: Any = SqlRegisteredModel.__table__
+_V, _ALIAS, _MODEL = _VERSIONS.c, _ALIASES.c, _MODELS.c
 _LOCATION: Any = func.coalesce(_V.storage_location, _V.source, "")
 
 
@@ -50,7 +52,9 @@ class Standing:
         self._workspace = workspace
 
     def models(self, names: Sequence[str], versions: Sequence[int]) -> Models:
-        """What resolution needs: versions in a protected stage and the named ones, and all aliases."""
+        """What resolution needs of the registered ones: versions in a protected stage or named, and all aliases."""
+        query = select(_MODEL.name).where(_MODEL.workspace == self._workspace, _MODEL.name.in_(names))
+        found = sorted(self._session.execute(query).scalars())
         query = select(_V.name, _V.version, _V.current_stage).where(
             self._versions_of(names), or_(_V.current_stage.in_(PROTECTED_STAGES), _V.version.in_(versions))
         )
@@ -63,7 +67,6 @@ class Standing:
         aliases: dict[str, dict[str, int]] = {}
         for name, label, version in self._session.execute(query):
             aliases.setdefault(name, {})[label] = version
-        found = sorted({*stages, *aliases})
         return {name: RegisteredModel(name, stages.get(name, {}), aliases.get(name, {})) for name in found}
 
     def contracts(self, keys: Iterable[VersionKey]) -> dict[VersionKey, Contract]:

@@ -75,7 +75,7 @@ traders = st.builds(
     st.booleans(),
     st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple),
 )
-model_names = st.text(string.ascii_letters + string.digits + "-_. é", min_size=1, max_size=20)
+model_names = st.text(string.ascii_letters + string.digits + "-_. é", min_size=1, max_size=20).filter(str.strip)
 aliases = st.from_regex(r"@[a-u][a-z0-9_-]{0,12}", fullmatch=True).filter(lambda label: label != "@latest")
 references = st.builds(Reference.parse, model_names, st.sampled_from(PROTECTED_STAGES) | aliases)
 times = st.datetimes(timezones=st.just(UTC)).map(lambda time: time.isoformat())

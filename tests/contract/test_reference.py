@@ -27,9 +27,9 @@ def test_what_cannot_be_a_reference_is_refused(label: str) -> None:
         Reference.parse("ppo-aapl", label)
 
 
-@pytest.mark.parametrize("model", ["", "a/b", "a:b", "a@b", "a\nb"])
+@pytest.mark.parametrize("model", ["", "a/b", "a:b", "a@b", "a?b", "a\nb", " "])
 def test_a_name_that_mlflow_refuses_is_refused(model: str) -> None:
-    with pytest.raises(SpecError, match=r"^model: found .*, expected a model name without / : @"):
+    with pytest.raises(SpecError, match=r"^model: found .*, expected a model name without / : @ \?"):
         Reference.parse(model, "Production")
 
 

@@ -32,16 +32,21 @@ def block_with(language: str, text: str) -> str:
     return found
 
 
+def environment() -> dict[str, str]:
+    """A reader's: the programs are on the path, and nobody has said where MLflow is."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    return {**kept, "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
+
+
 @contextmanager
 def running(script: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A block of shell as a process group of its own, ended by its id."""
-    environment = os.environ | {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
     log = (folder / "process.log").open("w+")
     with log:
         process = subprocess.Popen(
             ["bash", "-euc", script],
             cwd=folder,
-            env=environment,
+            env=environment(),
             stdout=log,
             stderr=log,
             text=True,
@@ -56,8 +61,7 @@ def running(script: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 def shell(script: str, folder: Path) -> str:
     """What a block of shell prints; it must succeed."""
-    environment = os.environ | {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(["bash", "-euc", script], cwd=folder, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
