@@ -49,16 +49,16 @@ class Supervisor:
             kill_switch=self._journal.kill_switch(),
             account_blocked=account.blocked,
             blocked_reason=account.reason,
-            orders_today=self._journal.orders_since(day.midnight),
         )
         verdict = assess(self._limits, view)
         if verdict.halt:
             self.conduct("HALTED", verdict.reason)
         return replace(view, conduct=self._journal.conduct())
 
-    def leave(self, symbol: str, view: RiskView, overdue: float) -> Leave:
-        """What the desk of a symbol may do whose newest bar is `overdue` by so many seconds."""
-        verdict = assess(self._limits, replace(view, overdue_seconds=overdue))
+    def leave(self, symbol: str, view: RiskView, day: Day, overdue: float) -> Leave:
+        """What the desk of a symbol may do now whose newest bar is `overdue` by so many seconds."""
+        orders = self._journal.orders_since(day.midnight)
+        verdict = assess(self._limits, replace(view, orders_today=orders, overdue_seconds=overdue))
         self._tell(symbol, verdict.reason)
         leaves = verdict.flatten or view.conduct.state == "REDUCING"
         return Leave(verdict.allow_orders, verdict.allow_increase, leaves, verdict.reason)

@@ -110,7 +110,7 @@ class LiveTrader:
         view = self.supervisor.view(day, self.equity, account)
         turns = []
         for desk in self.desks:
-            leave = self.supervisor.leave(desk.symbol, view, desk.overdue)
+            leave = self.supervisor.leave(desk.symbol, view, day, desk.overdue)
             turns.append(desk.act(self.model, leave, clock, positions.get(desk.symbol, ZERO)))
         return turns
 

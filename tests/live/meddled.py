@@ -18,17 +18,19 @@ Change = Callable[[int, Any], tuple[int, Any]]
 
 class MeddledExchange(ExchangeServer):
     """The exchange; `changes` maps the beginning of `GET /v2/clock` and the like to what is done to the answer,
-    `refusals` to what is answered instead.
+    `refusals` to what is answered instead. `asked` are all requests so far.
     """
 
     def __init__(self, bars: Mapping[str, Bars], settings: Settings | None = None) -> None:
         super().__init__(bars, settings)
         self.changes: dict[str, Change] = {}
         self.refusals: dict[str, tuple[int, Any]] = {}
+        self.asked: list[str] = []
 
         @self._server.config.app.middleware("http")
         async def meddle(request: Request, call_next: Callable[[Request], Awaitable[Any]]) -> Response:
             asked = f"{request.method} {request.url.path}"
+            self.asked.append(asked)
             refusal, change = found(self.refusals, asked), found(self.changes, asked)
             if refusal is not None:
                 return written(*refusal)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ from live.exchange.server import Settings
 from live.history import begin
 from mlflow_ppo_flavor.decision.account import AccountState, mark
 from mlflow_ppo_flavor.decision.action import Instrument, decide
+from mlflow_ppo_flavor.decision.bars import Bars
 from mlflow_ppo_flavor.decision.market import Costs
 from mlflow_ppo_flavor.errors import BarsError, BrokerError
+from mlflow_ppo_flavor.model.stages import bars_needed
 from tests.live.meddled import MeddledExchange
 from tests.live.trading import (
     AFTERNOON,
     CAPITAL,
     FIRST,
     MODEL,
+    SPEC,
     SYMBOL,
     Floor,
     Registry,
@@ -60,28 +64,38 @@ def test_one_decision_a_bar_whichever_model_is_loaded(registry: Registry, buying
     assert buying.told.count(f"{MODEL}/Production: version 1 → {second}") == 1
 
 
-def followed(closes: int) -> AccountState:
+def hill() -> Bars:
+    """The series with a hill in it: all prices of ten bars are half as high again."""
+    frame, columns = bars().to_frame(), ["open", "high", "low", "close"]
+    frame.loc[FIRST + 5 : FIRST + 14, columns] *= 1.5
+    return Bars.from_frame(frame, symbol=SYMBOL, spec=SPEC.bars)
+
+
+def followed(series: Bars, closes: int) -> AccountState:
     """The account that bought at the first bar and did nothing at the `closes` after it."""
-    standing = begin(bars()[: FIRST + 1], CAPITAL)
-    policy = always(BUY_75).spec
-    price = float(bars().close[FIRST])
-    decision = decide(BUY_75, policy, standing.state, Instrument.equity(SYMBOL), price)
-    state = step_account(standing.state, decision, bars(), FIRST, Costs()).state
-    for close in bars().close[FIRST + 2 : FIRST + closes + 1].tolist():
+    state = begin(series[: FIRST + 1], CAPITAL).state
+    decision = decide(BUY_75, SPEC, state, Instrument.equity(SYMBOL), float(series.close[FIRST]))
+    state = step_account(state, decision, series, FIRST, Costs()).state
+    for close in series.close[FIRST + 2 : FIRST + closes + 1].tolist():
         state = mark(state, close)
     return state
 
 
 @pytest.mark.parametrize("closes", [1, 5, 90])
-def test_a_trader_that_was_dead_over_closes_follows_its_account_over_all_of_them(closes: int, buying: Floor) -> None:
-    """90 bars are more than three times those that the model reads."""
-    with buying.trader() as trader:
-        trader.cycle()
-    buying.exchange.advance(bars=closes)
-    with buying.trader() as trader:
-        assert trader.desks[0].standing.state == followed(closes)
-        assert outcome(trader) == "decided"
-        assert decided_bars(trader) == [FIRST, FIRST + closes]
+def test_a_trader_that_was_dead_over_closes_follows_its_account_over_all_of_them(
+    closes: int, buying: Floor, registry: Registry
+) -> None:
+    """90 bars are more than three times those that the model reads, and the account's peak is in none of those."""
+    with MeddledExchange({SYMBOL: hill()}) as exchange:
+        exchange.advance(bars=FIRST)
+        floor = replace(buying, exchange=exchange)
+        with floor.trader() as trader:
+            trader.cycle()
+        exchange.advance(bars=closes)
+        with floor.trader() as trader:
+            assert trader.desks[0].standing.state == followed(hill(), closes)
+            assert outcome(trader) == "decided"
+            assert decided_bars(trader) == [FIRST, FIRST + closes]
 
 
 def test_a_late_bar_gets_no_decision(registry: Registry, tmp_path: Path) -> None:
@@ -101,43 +115,42 @@ def test_a_late_bar_gets_no_decision(registry: Registry, tmp_path: Path) -> None
         assert len(orders_of(floor)) == 1
 
 
-def change_last(change: Callable[[dict[str, Any]], Any]) -> Callable[[int, Any], tuple[int, Any]]:
+def change_last(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[int, Any], tuple[int, Any]]:
     """An answer whose newest bar is changed."""
 
     def changed(status: int, body: Any) -> tuple[int, Any]:
         told = body["bars"][SYMBOL]
-        found = change(dict(told[-1]))
-        return status, {**body, "bars": {SYMBOL: [*told[:-1], *(found if isinstance(found, list) else [found])]}}
+        return status, {**body, "bars": {SYMBOL: [*told[:-1], change(told[-1])]}}
 
     return changed
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (lambda bar: bar | {"c": None}, "close is None, expected a number"),
-        (lambda bar: bar | {"c": math.nan}, "close is nan, expected a finite number"),
-        (lambda bar: bar | {"o": 0}, "open is 0, expected a price"),
-        (lambda bar: bar | {"h": bar["l"] / 2}, "is below max(open, close)"),
-        (lambda bar: bar | {"v": -1}, "volume is -1, expected a volume"),
-        (lambda bar: bar | {name: 50 * bar[name] for name in "ohlc"}, "spike: found a close of"),
-        (lambda bar: bar | {"t": "yesterday"}, "time: found none that can be read, expected RFC 3339"),
-    ],
+BAD: tuple[tuple[Callable[[dict[str, Any]], dict[str, Any]], str], ...] = (
+    (lambda bar: bar | {"c": None}, "close is None, expected a number"),
+    (lambda bar: bar | {"c": math.nan}, "close is nan, expected a finite number"),
+    (lambda bar: bar | {"o": 0}, "open is 0, expected a price"),
+    (lambda bar: bar | {"h": bar["l"] / 2}, "is below max(open, close)"),
+    (lambda bar: bar | {"v": -1}, "volume is -1, expected a volume"),
+    (lambda bar: bar | {name: 50 * bar[name] for name in "ohlc"}, "spike: found a close of"),
+    (lambda bar: bar | {"t": "yesterday"}, "time: found none that can be read, expected RFC 3339"),
 )
-def test_a_bad_bar_is_refused_with_a_reason_and_nothing_is_ordered(
-    change: Callable[[dict[str, Any]], Any], expected: str, buying: Floor
-) -> None:
+
+
+def test_a_bad_bar_is_refused_with_a_reason_and_nothing_is_ordered(buying: Floor) -> None:
     with buying.trader() as trader:
         trader.cycle()
-        buying.exchange.advance(bars=1)
-        buying.exchange.changes[BARS] = change_last(change)
-        assert [outcome(trader) for _ in range(3)] == ["idle"] * 3
-        (event,) = trader.rooms.journal.events("bar_refused")
-        assert expected in event.reason
-        assert len(orders_of(buying)) == 1
-        buying.exchange.heal()
-        assert outcome(trader) == "decided"
-        assert decided_bars(trader) == [FIRST, FIRST + 1]
+        for number, (change, expected) in enumerate(BAD, start=1):
+            buying.exchange.advance(bars=1)
+            before = orders_of(buying)
+            buying.exchange.changes[BARS] = change_last(change)
+            assert [outcome(trader) for _ in range(3)] == ["idle"] * 3
+            events = trader.rooms.journal.events("bar_refused")
+            assert len(events) == number
+            assert expected in events[-1].reason
+            assert len(orders_of(buying)) == len(before)
+            buying.exchange.heal()
+            assert outcome(trader) == "decided"
+            assert decided_bars(trader) == list(range(FIRST, FIRST + number + 1))
 
 
 def test_bars_that_come_twice_or_out_of_order_are_decided_on_once(buying: Floor) -> None:
@@ -151,6 +164,7 @@ def test_bars_that_come_twice_or_out_of_order_are_decided_on_once(buying: Floor)
             assert outcome(trader) == "idle"
             assert decided_bars(trader) == list(range(FIRST, FIRST + step))
             buying.exchange.advance(bars=1)
+        assert len(trader.desks[0].bars) == bars_needed(SPEC)
 
 
 def test_bad_bars_in_the_history_are_told_too(buying: Floor) -> None:

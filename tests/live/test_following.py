@@ -169,6 +169,7 @@ def test_on_refused_halt_stays_halted_whatever_stands_there(registry: Registry, 
         registry.force(1)
         assert go_on(buying, trader) == "skipped"
     with buying.trader() as trader:
+        registry.empty()
         assert go_on(buying, trader) == "skipped"
         assert conduct(trader) == "HALTED"
         assert position(trader) > 0

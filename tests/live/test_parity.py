@@ -86,7 +86,7 @@ RELEASED = MODEL_SPECS["2.7.0"].for_bars(timeframe="1Day", adjustment="all", sym
 CASES = {
     "minutes of three days": Case(replace(SPEC, bars=BarSpec("1Min", "raw")), minute_bars, tiers.START_BARS, seed=1),
     "days, going short": Case(
-        replace(SPEC, sizing=replace(SPEC.sizing, allow_short=True)), daily_bars, tiers.START_BARS, seed=1
+        replace(SPEC, sizing=replace(SPEC.sizing, allow_short=True)), daily_bars, tiers.START_BARS // 2, seed=1
     ),
     "days, all of 2.7.0": Case(RELEASED, daily_bars, tiers.START_BARS // 8, seed=2),
 }
@@ -199,7 +199,7 @@ def test_trader_and_environment_agree_to_the_bit_wherever_they_start_and_die(
         assert_same(play, engine, expected, start)
         deaths += play.deaths
         traded += sum(fill is not None for fill in expected.fills)
-    assert traded > 3 * case.starts
+    assert traded >= 2 * case.starts
     assert deaths.total() >= case.starts
     if case.starts > 1:
         assert set(deaths) == {"before", "behind", "between"}

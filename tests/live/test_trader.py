@@ -90,11 +90,12 @@ def test_nothing_is_traded_with_a_model_that_is_refused(buying: Floor) -> None:
     assert orders_of(buying) == ()
 
 
-@pytest.mark.parametrize("asked", ["GET /v2/clock", "GET /v2/account", "GET /v2/positions", "GET /v2/stocks/bars"])
-def test_nothing_is_traded_where_the_venue_cannot_be_asked_at_the_start(asked: str, buying: Floor) -> None:
-    buying.exchange.fail(asked)
-    with pytest.raises(BrokerError, match="status 503: come back later"), buying.trader():
-        pass
+def test_nothing_is_traded_where_the_venue_cannot_be_asked_at_the_start(buying: Floor) -> None:
+    for asked in ("GET /v2/clock", "GET /v2/account", "GET /v2/positions", "GET /v2/stocks/bars"):
+        buying.exchange.fail(asked)
+        with pytest.raises(BrokerError, match=f"{asked}: server: status 503: come back later"), buying.trader():
+            pass
+        buying.exchange.heal()
     assert orders_of(buying) == ()
 
 
@@ -183,15 +184,6 @@ def test_a_blocked_account_is_asked_nothing(buying: Floor) -> None:
         assert orders_of(buying) == ()
         buying.exchange.heal()
         assert outcome(trader) == "decided"
-
-
-def test_a_days_orders_are_limited(buying: Floor) -> None:
-    with buying.trader(limits=RiskLimits(max_orders_per_day=0)) as trader:
-        assert "BUY_75%: order_limit: 0 orders today, the limit is 0" in reason(trader)
-        (record,) = trader.rooms.journal.decisions(SYMBOL)
-        assert record.decision.quantity > 0
-        assert record.note == "order_limit: 0 orders today, the limit is 0"
-    assert orders_of(buying) == ()
 
 
 def crash(series: Bars, row: int) -> Bars:
@@ -289,6 +281,22 @@ def test_several_symbols_are_traded_each_with_its_own_account(registry: Registry
             assert first == second
             assert (first.initial_equity, first.quantity > 0) == (50_000.0, True)
             assert held(floor) == held(floor, "OTHER") == first.quantity
+
+
+def test_a_days_orders_are_limited_over_all_symbols(registry: Registry, tmp_path: Path) -> None:
+    registry.promote(registry.log(always(BUY_75)))
+    with MeddledExchange(two_symbols()) as exchange:
+        exchange.advance(bars=FIRST)
+        limits = RiskLimits(max_orders_per_day=1)
+        floor = Floor(exchange, tmp_path / "state", mandate=replace(MANDATE, symbols=(SYMBOL, "OTHER"), limits=limits))
+        with floor.trader() as trader:
+            reached = "order_limit: 1 orders today, the limit is 1"
+            assert [turn.reason.endswith(f"BUY_75%: {reached}") for turn in trader.cycle()] == [False, True]
+            (record,) = trader.rooms.journal.decisions("OTHER")
+            assert (record.decision.quantity > 0, record.note) == (True, reached)
+            exchange.advance(bars=1)
+            trader.cycle()
+            assert [order.request.symbol for order in orders_of(floor)] == [SYMBOL, SYMBOL]
 
 
 def test_bars_that_stay_away_are_told_and_the_other_symbol_goes_on(registry: Registry, tmp_path: Path) -> None:
