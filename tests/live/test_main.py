@@ -1,5 +1,10 @@
 """`python -m live`: what it refuses, and what it says then. Its processes are in `test_process.py`."""
 
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,7 @@ from mlflow import MlflowClient
 import mlflow_ppo_flavor as ppo
 from live.__main__ import main
 from live.access import KEY_VARIABLE, SECRET_VARIABLE
+from live.stopping import Stopping
 from tests.live.processes import arguments, environment
 from tests.live.trading import MODEL, SPEC, TRADER, Floor, Registry, orders_of
 from tests.model.policies import policy_of
@@ -139,3 +145,39 @@ def test_an_unreachable_registry_is_told(registry: Registry, buying: Floor) -> N
     output = said(run(buying, registry, "--tracking-uri", nowhere, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"), 1)
     assert f"Error: {MODEL}/Production: not announced: " in output
     assert "look whether the tracking and registry URI are right, and the server up" in output
+
+
+def stop_soon(spoil: Callable[[], None]) -> threading.Timer:
+    """In a second, something goes wrong, and SIGTERM comes."""
+
+    def stop() -> None:
+        spoil()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    timer = threading.Timer(1.0, stop)
+    timer.start()
+    return timer
+
+
+def test_orders_that_cannot_be_cancelled_are_no_peaceful_end(registry: Registry, buying: Floor) -> None:
+    stop_soon(lambda: buying.exchange.fail("DELETE /v2/orders/"))
+    output = said(run(buying, registry), 1)
+    assert "Error: stopped, but own orders may stand:\norder live-1.MEANREV." in output
+    assert ": not cancelled: broker: DELETE /v2/orders/" in output
+
+
+def test_a_venue_that_hangs_does_not_keep_the_process(
+    registry: Registry, buying: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("live.__main__.Stopping", lambda: Stopping(0.3))
+
+    def hang(status: int, body: Any) -> tuple[int, Any]:
+        time.sleep(1.5)
+        return status, body
+
+    stop_soon(lambda: buying.exchange.changes.update({"GET /v2/": hang}))
+    output = said(run(buying, registry), 1)
+    assert output.endswith(
+        "Error: stopped, but out of time: found a request that hangs, expected own orders to be cancelled: "
+        "look at the account, or start again to take them up\n"
+    )

@@ -147,6 +147,7 @@ class Play:
             self._die(self.orders[-1].dies)
             self.trader.cycle()
         self.orders[-1].dies = ""
+        assert len(self.floor.exchange.exchange.book.open_orders(SYMBOL)) <= 1
 
     def _maybe_die(self, probability: float) -> None:
         if self.random.random() < probability:
