@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 
 import mlflow_ppo_flavor as ppo
-from live.__main__ import main
 from live.access import KEY_VARIABLE, SECRET_VARIABLE
+from live.command import main
 from live.stopping import Stopping
 from tests.live.processes import arguments, environment
 from tests.live.trading import MODEL, SPEC, TRADER, Floor, Registry, orders_of
@@ -169,7 +169,7 @@ def test_orders_that_cannot_be_cancelled_are_no_peaceful_end(registry: Registry,
 def test_a_venue_that_hangs_does_not_keep_the_process(
     registry: Registry, buying: Floor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("live.__main__.Stopping", lambda: Stopping(0.3))
+    monkeypatch.setattr("live.command.Stopping", lambda: Stopping(0.3))
 
     def hang(status: int, body: Any) -> tuple[int, Any]:
         time.sleep(1.5)

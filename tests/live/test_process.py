@@ -11,8 +11,8 @@ from alpaca.trading.enums import OrderStatus, QueryOrderStatus
 from alpaca.trading.requests import GetOrdersRequest
 from click.testing import CliRunner
 
-from live.__main__ import main
 from live.access import KEY_VARIABLE, SECRET_VARIABLE
+from live.command import main
 from tests.live.processes import ROOT, arguments, environment, running
 from tests.live.trading import FIRST, SYMBOL, TRADER, Floor, Registry, always, orders_of
 from tests.training.markets import BUY_75, bars

@@ -83,3 +83,15 @@ def test_every_command_helps_or_names_its_extra(base: Environment) -> None:
         else:
             assert done.returncode == 2
             assert f"install mlflow-ppo-flavor[{entry.extra}]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "extra"),
+    [("training", "train"), ("live", "live"), ("live.exchange", "live")],
+)
+def test_every_program_names_its_extra(base: Environment, program: str, extra: str) -> None:
+    done = base.run("python", "-m", program, "--help", check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"Error: python -m {program} needs the module ")
+    assert done.stderr.endswith(f"which isn't installed: install mlflow-ppo-flavor[{extra}]\n")

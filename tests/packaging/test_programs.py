@@ -9,7 +9,7 @@ from tests.packaging.conftest import ROOT, run
 pytestmark = pytest.mark.packaging
 
 
-@pytest.mark.parametrize("module", ["training", "live"])
+@pytest.mark.parametrize("module", ["training", "live", "live.exchange"])
 def test_the_program_helps(module: str) -> None:
     done = run(sys.executable, "-m", module, "--help", cwd=ROOT)
     assert done.stdout.startswith(f"Usage: python -m {module}")

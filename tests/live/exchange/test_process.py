@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from live.exchange.__main__ import main
+from live.exchange.command import main
 from live.exchange.server import SIMULATED_SECRET_KEY
 from tests.live.exchange.venues import data_client, trading_client
 
