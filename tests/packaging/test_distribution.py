@@ -11,7 +11,7 @@ from mlflow_ppo_flavor.version import VERSION
 from tests.packaging.conftest import PACKAGES, ROOT, Distribution
 
 pytestmark = pytest.mark.packaging
-EXTRAS = {"model", "train", "live", "demo", "ray", "spark", "dev"}
+EXTRAS = {"model", "onnx", "train", "live", "demo", "ray", "spark", "dev"}
 
 
 def sources(distribution: Distribution) -> set[str]:
