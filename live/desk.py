@@ -22,7 +22,7 @@ from live.turn import Leave, Outcome, Turn
 from mlflow_ppo_flavor.decision.action import Decision, Instrument, decide
 from mlflow_ppo_flavor.decision.bar_time import show_time
 from mlflow_ppo_flavor.decision.bars import Bars
-from mlflow_ppo_flavor.errors import BarsError, BrokerError
+from mlflow_ppo_flavor.errors import BarsError, BrokerError, FeatureError
 from mlflow_ppo_flavor.model.stages import bars_needed
 
 BAR_SECONDS = MappingProxyType({"1Day": 23_400.0, "1Hour": 3_600.0, "1Min": 60.0})
@@ -135,7 +135,10 @@ class Desk:
 
     def _decide(self, model: LoadedModel, leave: Leave, clock: VenueClock) -> Turn:
         state, bar = self.standing.state, self.bars.bar(-1)
-        observation = observe(self.bars, state, model.spec)
+        try:
+            observation = observe(self.bars, state, model.spec)
+        except FeatureError as error:
+            return self._pass(str(error))
         choice = model.choose(observation)
         decision = decide(choice.action, model.spec, state, self.instrument, bar.close)
         held_back = leave.refuses(decision.quantity, state.quantity) if decision.quantity else ""

@@ -1,4 +1,4 @@
-"""Who this trader is: the version and the features of the code that is installed here."""
+"""Who this trader is: the version, the features and the own packages of the code that is installed here."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION, features_of_trader
 from mlflow_ppo_flavor.contract.trader import Trader
 from mlflow_ppo_flavor.decision.features import FEATURES
+from mlflow_ppo_flavor.decision.installation import equipped
 from mlflow_ppo_flavor.decision.observation import ACCOUNT_RANGES
 from mlflow_ppo_flavor.errors import SpecError
 
 
 def installed_trader(trader_id: str, *, paper: bool, as_trader: str | None = None) -> Trader:
-    """The trader that this code is: its version and the features that it computes; `as_trader` lowers both.
+    """The trader that this code is: its version, the features that it computes, own packages with theirs.
 
+    `as_trader` lowers the version, and the built-in features to those of its release; own packages stay as installed.
     SpecError for a version above the installed one, for one that real money would trade with, and for a bad id.
     """
     computed = (*FEATURES, *ACCOUNT_RANGES)
@@ -29,5 +31,5 @@ def installed_trader(trader_id: str, *, paper: bool, as_trader: str | None = Non
 
 
 def _checked(trader: Trader) -> Trader:
-    """The trader, if its fields can be told to a registry."""
-    return Trader.from_dict(trader.to_dict())
+    """The trader with its own packages, if its fields can be told to a registry."""
+    return Trader.from_dict(equipped(trader).to_dict())

@@ -4,6 +4,7 @@ PPOFlavorError
 ├── SpecError              a value of the contract that can't be read: dotted path, found, expected (also ValueError)
 │   └── UnknownFormat      a format number that this code doesn't know: refused, never guessed
 ├── BarsError              bars refused at the edge, with every fault (also ValueError)
+├── FeatureError           an own feature that failed on a window of bars, or answered no finite number
 ├── ObservationError       an observation of the wrong shape, kind or with non-finite numbers (also ValueError)
 ├── ActionError            an action that the stored spec doesn't know (also ValueError)
 ├── CheckpointError        a checkpoint that can't be read or written (also ValueError)
@@ -12,6 +13,7 @@ PPOFlavorError
 ├── BrokerError            the broker can't be reached, answered no, or something unreadable (`problem` says which)
 ├── JournalError           the trader's journal is in use, belongs to another trader, or can't be read or written
 ├── MissingExtra           a module of an optional extra isn't installed (also ModuleNotFoundError)
+├── LockError              a spec.lock that can't be found, read, compared or written
 ├── NotTrading             the trader refuses to start: nothing was ordered
 ├── TrainingDiverged       training met a gradient that isn't finite: it can't go on
 └── RegistryError          the registry can't be reached or answered something unusable
@@ -46,6 +48,10 @@ class BarsError(PPOFlavorError, ValueError):
     def __init__(self, message: str, faults: Sequence[Any] = ()) -> None:
         self.faults = tuple(faults)
         super().__init__(message)
+
+
+class FeatureError(PPOFlavorError):
+    """An own feature that failed on a window of bars, or answered no finite number."""
 
 
 class ObservationError(PPOFlavorError, ValueError):
@@ -87,6 +93,10 @@ class JournalError(PPOFlavorError):
 
 class MissingExtra(PPOFlavorError, ModuleNotFoundError):
     """A module of an optional extra isn't installed; `name` is the module's, as ImportError has it."""
+
+
+class LockError(PPOFlavorError):
+    """A spec.lock that can't be found, read, compared or written; or a checkout that can't be bumped."""
 
 
 class NotTrading(PPOFlavorError):

@@ -15,12 +15,12 @@ import torch
 from mlflow.exceptions import MlflowException
 from rich.console import Console
 
-from mlflow_ppo_flavor.contract.releases import CURRENT_MODEL_VERSION, MODEL_SPECS
-from mlflow_ppo_flavor.contract.spec import ADJUSTMENTS, TIMEFRAMES, BarSpec
+from mlflow_ppo_flavor.contract.releases import CURRENT_MODEL_VERSION, spec_named
+from mlflow_ppo_flavor.contract.spec import ADJUSTMENTS, TIMEFRAMES, BarSpec, ModelSpec
 from mlflow_ppo_flavor.decision.action import Instrument
 from mlflow_ppo_flavor.decision.bars import Bars
 from mlflow_ppo_flavor.decision.market import Costs
-from mlflow_ppo_flavor.errors import PPOFlavorError
+from mlflow_ppo_flavor.errors import PPOFlavorError, SpecError
 from mlflow_ppo_flavor.flavor import log_model
 from training.backtest import Engine
 from training.config import EpisodeConfig, PPOConfig
@@ -42,6 +42,14 @@ def present(_: click.Context, __: click.Parameter, device: str) -> str:
     return device
 
 
+def known_contract(_: click.Context, __: click.Parameter, name: str) -> ModelSpec:
+    """The released spec of that version, or the own one, `acme:1.0.0`; BadParameter for a name of neither."""
+    try:
+        return spec_named(name)
+    except SpecError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command(context_settings={"show_default": True})
 @click.option("--symbol", required=True, help="What the bars are of.")
 @click.option("--bars", "csv", type=FILE, help="CSV with time, open, high, low, close, volume.")
@@ -49,7 +57,14 @@ def present(_: click.Context, __: click.Parameter, device: str) -> str:
 @click.option("--adjustment", type=click.Choice(ADJUSTMENTS), help="Of the CSV's prices; --bars needs it.")
 @click.option("--demo-bars", "demo", is_flag=True, help=f"Real daily bars of {', '.join(DEMO_SYMBOLS)}.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Learn from bars before this day, score the rest.")
-@click.option("--spec-version", type=click.Choice(list(MODEL_SPECS)), default=CURRENT_MODEL_VERSION, help="Contract.")
+@click.option(
+    "--spec-version",
+    "contract",
+    metavar="VERSION",
+    default=CURRENT_MODEL_VERSION,
+    callback=known_contract,
+    help="Contract: a released version, or FAMILY:VERSION of an installed package.",
+)
 @click.option("--timesteps", type=int, default=61_440, help="Steps to learn from.")
 @click.option("--seed", type=int, default=0, help="Of everything random.")
 @click.option("--device", default="cpu", callback=present, help="Torch's name of one.")
@@ -63,7 +78,7 @@ def main(
     adjustment: str | None,
     demo: bool,
     until: datetime | None,
-    spec_version: str,
+    contract: ModelSpec,
     timesteps: int,
     seed: int,
     device: str,
@@ -77,7 +92,8 @@ def main(
         bars = read_bars(symbol, csv, timeframe, adjustment, demo=demo)
         known = len(bars) if until is None else first_bar_of(bars, until)
         config = PPOConfig(total_timesteps=timesteps, seed=seed, device=device)
-        engine, whole = prepare(bars[:known], spec_version), prepare(bars, spec_version)
+        spec = contract.for_bars(**bars.spec.to_dict(), symbols=[bars.symbol])
+        engine, whole = prepare(bars[:known], spec), prepare(bars, spec)
         tracked = None if tracking_uri is None else stack.enter_context(tracked_run(tracking_uri, experiment))
         if tracked is not None:
             tracked.log_setup(engine, config, episode, source=DEMO_SOURCE if csv is None else str(csv))
@@ -89,7 +105,7 @@ def main(
             tracked.log_scores(scores, step=timesteps)
             console.print(f"model: {log_model(str(checkpoint), name='policy').model_uri}")
         unseen = "bars that it learned from" if until is None else f"bars from {until:%Y-%m-%d} on, which it didn't see"
-        console.print(score_table(scores, f"{symbol}, {spec_version}: {unseen}"))
+        console.print(score_table(scores, f"{symbol}, {spec.label}: {unseen}"))
         console.print(f"checkpoint: {checkpoint}")
 
 
@@ -120,9 +136,8 @@ def first_bar_of(bars: Bars, day: datetime) -> int:
     return first
 
 
-def prepare(bars: Bars, version: str) -> Engine:
-    """An engine of a released spec for these bars, at the default costs."""
-    spec = MODEL_SPECS[version].for_bars(**bars.spec.to_dict(), symbols=[bars.symbol])
+def prepare(bars: Bars, spec: ModelSpec) -> Engine:
+    """An engine of a spec for these bars, at the default costs."""
     return Engine.prepare(bars, spec, Instrument.equity(bars.symbol), Costs())
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlflow_ppo_flavor.decision.account import AccountState
-from mlflow_ppo_flavor.decision.features import FEATURES
+from mlflow_ppo_flavor.decision.features import known_features
 from mlflow_ppo_flavor.decision.observation import ACCOUNT_RANGES, RUINED
 from training.backtest import Engine
 from training.config import EpisodeConfig
@@ -112,7 +112,8 @@ class GymnasiumTrading(gymnasium.Env[NDArray[np.float32], np.int64]):
     def __init__(self, engine: Engine, episode: EpisodeConfig) -> None:
         self.task = TradingTask(engine, episode)
         spec = engine.spec
-        ranges = [(FEATURES[ref].low, FEATURES[ref].high) for ref in spec.market_features]
+        known = known_features()
+        ranges = [(known[ref].low, known[ref].high) for ref in spec.market_features]
         ranges += [ACCOUNT_RANGES[ref] for ref in spec.account_features]
         low, high = (np.tile(np.array(bounds, dtype=np.float32), spec.window) for bounds in zip(*ranges, strict=True))
         self.observation_space = gymnasium.spaces.Box(low, high, dtype=np.float32)

@@ -39,12 +39,13 @@ def command(name: str | None, tracking_uri: str | None, registry_uri: str | None
 
 
 def _fleet(client: MlflowClient, name: str | None) -> Iterator[Announcement]:
-    for model in [name] if name else _names(client):
+    for model in [name] if name else model_names(client):
         tag = client.get_registered_model(model).tags.get(FLEET_TAG)
         yield from parse_fleet_tag(model, tag) if tag else ()
 
 
-def _names(client: MlflowClient) -> Iterator[str]:
+def model_names(client: MlflowClient) -> Iterator[str]:
+    """The names of all registered models, page by page."""
     token = None
     while True:
         page = client.search_registered_models(page_token=token)

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from packaging.specifiers import SpecifierSet
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
-from mlflow_ppo_flavor.contract.spec import ModelSpec, feature_name
+from mlflow_ppo_flavor.contract.spec import ModelSpec, feature_name, lowest_version
 from mlflow_ppo_flavor.contract.trader import Trader
 
 Kind = Literal["version", "safety", "warning"]
@@ -97,10 +99,12 @@ def judge(
     timeframe: str | None = None,
     adjustment: str | None = None,
     symbols: Sequence[str] = (),
+    vouched: str = "",
 ) -> Verdict:
     """May this trader run a model of this spec? Every finding, none left out.
 
-    `proven`: the model carries golden decisions. `timeframe`, `adjustment`, `symbols`: what the trader was told to
+    `proven`: the model carries golden decisions. `vouched`: who takes responsibility for it where it doesn't, and why,
+    as `Vouch.text` says it; empty where nobody does. `timeframe`, `adjustment`, `symbols`: what the trader was told to
     trade; None or empty takes the spec's own.
     """
     findings = (
@@ -108,7 +112,7 @@ def judge(
         *_version_findings(spec, trader),
         *_feature_findings(spec, trader),
         *_bar_findings(spec, timeframe, adjustment),
-        *_proof_findings(spec, trader, proven),
+        *_proof_findings(spec, trader, proven, vouched),
         *_symbol_findings(spec, symbols),
     )
     return Verdict(findings, strict)
@@ -130,12 +134,33 @@ def _format_findings(spec: ModelSpec, trader: Trader) -> list[Finding]:
 
 
 def _version_findings(spec: ModelSpec, trader: Trader) -> list[Finding]:
+    findings = []
     # prereleases of a trader count as what they are: 2.7.0rc1 is not 2.7.0
-    if SpecifierSet(spec.requires_trader).contains(trader.version, prereleases=True):
-        return []
-    expected = f"model {spec.version} requires trader {spec.requires_trader}"
-    remedy = f"upgrade the trader to {spec.requires_trader} or choose a model that {trader.version} runs"
-    return [Finding("trader_version", "version", "requires_trader", f"trader {trader.version}", expected, remedy)]
+    if not spec.trader_specifier.contains(trader.version, prereleases=True):
+        required = spec.requires_trader.partition(";")[0].strip()
+        expected = f"model {spec.label} requires trader {required}"
+        remedy = f"upgrade the trader to {required} or choose a model that {trader.version} runs"
+        found = f"trader {trader.version}"
+        findings.append(Finding("trader_version", "version", "requires_trader", found, expected, remedy))
+    return findings + [
+        _package_finding(spec, required, trader.packages.get(canonicalize_name(required.name)))
+        for required in spec.package_requirements
+        if not _has(trader, required)
+    ]
+
+
+def _has(trader: Trader, required: Requirement) -> bool:
+    version = trader.packages.get(canonicalize_name(required.name))
+    return version is not None and required.specifier.contains(version, prereleases=True)
+
+
+def _package_finding(spec: ModelSpec, required: Requirement, version: str | None) -> Finding:
+    found = f"no {required.name}" if version is None else f"{required.name} {version}"
+    expected = f"model {spec.label} requires {required}"
+    lowest = lowest_version(required.specifier)
+    later = version is not None and lowest is not None and Version(version) <= Version(lowest)
+    remedy = f"upgrade {required.name}" if later else f"install {required}"
+    return Finding("package_version", "version", "requires_trader", found, expected, remedy)
 
 
 def _feature_findings(spec: ModelSpec, trader: Trader) -> list[Finding]:
@@ -146,7 +171,8 @@ def _feature_findings(spec: ModelSpec, trader: Trader) -> list[Finding]:
             continue
         own = computed.get(feature_name(reference))
         expected = f"this trader computes {own}" if own else f"this trader doesn't compute {feature_name(reference)}"
-        findings.append(Finding("feature", "safety", f"features[{i}]", reference, expected, "upgrade the trader"))
+        remedy = "install the package that brings it" if "/" in reference else "upgrade the trader"
+        findings.append(Finding("feature", "safety", f"features[{i}]", reference, expected, remedy))
     return findings
 
 
@@ -166,13 +192,14 @@ def _bar_findings(spec: ModelSpec, timeframe: str | None, adjustment: str | None
     return findings
 
 
-def _proof_findings(spec: ModelSpec, trader: Trader, proven: bool) -> list[Finding]:
+def _proof_findings(spec: ModelSpec, trader: Trader, proven: bool, vouched: str) -> list[Finding]:
     kind: Kind = "warning" if trader.paper else "safety"
     money = "on paper this is a warning" if trader.paper else "real money needs proof"
     findings = []
     if not proven:
-        remedy = "record golden decisions with the code that trained it"
-        findings.append(Finding("unproven", kind, "golden", "no golden decisions", money, remedy))
+        remedy, found = "record golden decisions with the code that trained it", "no golden decisions"
+        unproven = Finding("unproven", kind, "golden", found, money, remedy)
+        findings.append(Finding("vouched", "warning", "golden", found, vouched, remedy) if vouched else unproven)
     if spec.bars is None:
         remedy = "fill them at training with spec.for_bars(...)"
         findings.append(Finding("unproven", kind, "bars", "no timeframe and adjustment", money, remedy))

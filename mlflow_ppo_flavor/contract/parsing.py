@@ -5,18 +5,26 @@ The manner is that of pypa/packaging's `direct_url`: a mapping is read field by 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from mlflow_ppo_flavor.errors import SpecError
 
 T = TypeVar("T")
 LONGEST_VERSION = 100
+MOST_PACKAGES = 20
+LONGEST_ERROR = 300
+# fromisoformat takes any character between date and time
+_TIME = re.compile(r"[0-9A-Z:.,+ -]{1,64}")
 _MISSING: Any = object()
 
 
@@ -31,6 +39,12 @@ def show(value: object) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def told(error: BaseException) -> str:
+    """A stranger's error as a message shows it: `ValueError: what it says`, in one line of 300 characters at most."""
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return line if len(line) <= LONGEST_ERROR else line[: LONGEST_ERROR - 3] + "..."
 
 
 def join(path: str, key: str) -> str:
@@ -87,6 +101,37 @@ def name(value: object, path: str, *, pattern: re.Pattern[str], expected: str) -
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise SpecError(path, show(value), expected)
     return value
+
+
+def json_text(value: object, path: str, *, expected: str) -> Any:
+    """What a text of JSON says."""
+    read = text(value, path)
+    try:
+        return json.loads(read)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(path, f"no JSON ({error})", expected) from None
+
+
+def line(value: object, path: str, *, longest: int) -> str:
+    """A string of one line that says something, of at most `longest` characters."""
+    found = text(value, path)
+    if len(found) > longest:
+        raise SpecError(path, f"{len(found)} characters", f"at most {longest}")
+    if not found.strip() or not found.isprintable():
+        raise SpecError(path, show(value), "one line of text")
+    return found
+
+
+def time(value: object, path: str) -> str:
+    """A time with its zone (ISO 8601), as written."""
+    expected = "a time with its zone, such as 2026-01-31T14:30:00+00:00 (ISO 8601)"
+    try:
+        parsed = datetime.fromisoformat(value) if isinstance(value, str) and _TIME.fullmatch(value) else None
+    except ValueError:
+        parsed = None
+    if parsed is None or parsed.tzinfo is None:
+        raise SpecError(path, show(value), expected)
+    return str(value)
 
 
 def choice(value: object, path: str, *, of: Collection[Any]) -> Any:
@@ -164,6 +209,35 @@ def specifiers(value: object, path: str) -> str:
     if not len(read):
         raise SpecError(path, show(value), expected)
     return value
+
+
+def trader_requirement(value: object, path: str) -> str:
+    """What a model requires of a trader, as written: a specifier set of trader versions, then own packages after `;`.
+
+    `>=2.7.0; acme-features>=1.2,<2`: each package once, a PEP 508 name with a PEP 440 specifier set or none.
+    """
+    if not isinstance(value, str):
+        return specifiers(value, path)
+    first, *packages = value.split(";")
+    specifiers(first, path)
+    if len(packages) > MOST_PACKAGES:
+        raise SpecError(path, f"{len(packages)} packages", f"at most {MOST_PACKAGES}")
+    unique(tuple(canonicalize_name(_package(each, path).name) for each in packages), path)
+    return value
+
+
+def _package(value: str, path: str) -> Requirement:
+    """One package's requirement without extras, URL or marker."""
+    expected = "a package such as acme-features>=1.2 (PEP 508) after each ;"
+    _check_length(value, path, expected)
+    try:
+        read = Requirement(value)
+        read.specifier.contains("0")
+    except ValueError:  # InvalidRequirement, InvalidVersion, and what Python's integers refuse
+        raise SpecError(path, show(value), expected) from None
+    if read.extras or read.url:
+        raise SpecError(path, show(value), f"{expected}, without extras or URL")
+    return read
 
 
 def _check_length(value: str, path: str, expected: str) -> None:

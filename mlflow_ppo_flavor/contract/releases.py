@@ -1,21 +1,31 @@
-"""The released specs, the compatibility matrix and the current versions. Feature names stand here as literals."""
+"""The released specs, their matrix, the current versions; with them the own specs. Feature names are literals here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 from packaging.version import Version
 
-from mlflow_ppo_flavor.contract.spec import ACCOUNT_FEATURE_NAMES, FORMAT, Action, ModelSpec
+from mlflow_ppo_flavor.contract import parsing
+from mlflow_ppo_flavor.contract.packages import SPECS_GROUP, Brought, OwnPackage, PackageFault, bring, members
+from mlflow_ppo_flavor.contract.spec import ACCOUNT_FEATURE_NAMES, FORMAT, RELEASED_FAMILY, Action, ModelSpec
+from mlflow_ppo_flavor.errors import SpecError
 
 CURRENT_MODEL_VERSION = "2.7.0"
 CURRENT_TRADER_VERSION = "2.7.0"
 
 # model version -> the lowest trader version that runs it
 MODEL_TRADER_COMPATIBILITY: Mapping[str, str] = MappingProxyType(
-    {"2.3.0": "2.3.0", "2.4.0": "2.4.0", "2.5.0": "2.4.0", "2.6.0": "2.4.0", "2.7.0": "2.7.0"}
+    {
+        "2.3.0": "2.3.0",
+        "2.4.0": "2.4.0",
+        "2.5.0": "2.4.0",
+        "2.6.0": "2.4.0",
+        "2.7.0": "2.7.0",
+    }
 )
 
 # fmt: off
@@ -74,6 +84,51 @@ MODEL_SPECS: Mapping[str, ModelSpec] = MappingProxyType(
         )
     }
 )
+
+
+def known_specs() -> Mapping[tuple[str, str], ModelSpec]:
+    """{(family, version): spec}: the released specs, then those of the own packages that are installed here.
+
+    A package whose specs can't be used brings none; `spec_faults` says why.
+    """
+    released = {(spec.family, spec.version): spec for spec in MODEL_SPECS.values()}
+    own = {(spec.family, spec.version): spec for _, specs in _brought().values.values() for spec in specs}
+    return MappingProxyType(released | own)
+
+
+def spec_faults() -> tuple[PackageFault, ...]:
+    """Why packages' own specs can't be used: what was found and expected, as values."""
+    return _brought().faults
+
+
+def spec_named(name: str, path: str = "spec") -> ModelSpec:
+    """The released spec of a version, `2.7.0`, or an own one, `acme:1.0.0`; SpecError for a name of neither."""
+    if name in MODEL_SPECS:
+        return MODEL_SPECS[name]
+    family, _, version = name.rpartition(":")
+    specs = known_specs()
+    if (family, version) in specs:
+        return specs[family, version]
+    own = (f"{spec.family}:{spec.version}" for spec in specs.values() if spec.family != RELEASED_FAMILY)
+    raise SpecError(path, parsing.show(name), f"one of {', '.join((*MODEL_SPECS, *own))}", _brought().fault_of(family))
+
+
+@cache
+def _brought() -> Brought[ModelSpec]:
+    return bring(SPECS_GROUP, _read_own)
+
+
+def _read_own(value: object, package: OwnPackage) -> tuple[ModelSpec, ...]:
+    """The specs of one entry point; SpecError for the first thing that is wrong."""
+    family = package.entry.name
+    if family == RELEASED_FAMILY:
+        raise SpecError(package.place, f"the family {family}, which is built in", "a family of its own, such as acme")
+    specs = members(value, package, ModelSpec)
+    for i, spec in enumerate(specs):
+        if spec.family != family:
+            raise SpecError(f"{package.place}[{i}].family", spec.family, f"{family}, as the entry point is named")
+    parsing.unique(tuple(spec.version for spec in specs), package.place)
+    return specs
 
 
 def features_of_trader(version: str) -> tuple[str, ...]:

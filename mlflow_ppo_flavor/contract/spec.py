@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
@@ -16,6 +17,8 @@ from mlflow_ppo_flavor.contract.digest import canonical_json, sha256_hex
 from mlflow_ppo_flavor.errors import SpecError, UnknownFormat
 
 FORMAT = 1
+RELEASED_FAMILY = "ppo"
+"""The family of the released specs; a team's own specs have another."""
 TIMEFRAMES = ("1Day", "1Hour", "1Min")
 ADJUSTMENTS = ("raw", "split", "all")
 SESSIONS = ("regular", "extended", "continuous")
@@ -126,13 +129,21 @@ def feature_name(reference: str) -> str:
     return reference.rpartition("@")[0]
 
 
+def lowest_version(specifier: SpecifierSet) -> str | None:
+    """The lowest version that a specifier set names with >=, > , == or ~=; None where it names none."""
+    lows = [s.version.removesuffix(".*") for s in specifier if s.operator in (">=", ">", "==", "~=")]
+    return max(lows, key=Version) if lows else None
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """The contract of one policy.
 
     `features` are ordered references `name@revision`, market first, account last; observations are `window` bars of
     them, time-major, oldest bar first, C order, float32. `bars` is None in released templates and legacy imports only.
-    `symbols` are those it was trained on: recorded, outside the fingerprint. SpecError for a field that is wrong.
+    `symbols` are those it was trained on: recorded, outside the fingerprint. `requires_trader` is a specifier set of
+    trader versions, then the own packages that a trader must have: `>=2.7.0; acme-features>=1.2`. SpecError for a field
+    that is wrong.
     """
 
     version: str
@@ -143,7 +154,7 @@ class ModelSpec:
     window: int = 100
     sizing: Sizing = Sizing()
     symbols: tuple[str, ...] = ()
-    family: str = "ppo"
+    family: str = RELEASED_FAMILY
     breaking_changes: str = ""
     notes: str = ""
     format: int = FORMAT
@@ -152,6 +163,11 @@ class ModelSpec:
         """Refuse here what `from_dict` refuses, so that no path makes an unchecked spec."""
         for key, value in _read(self.to_dict(), "").items():
             object.__setattr__(self, key, value)
+
+    @property
+    def label(self) -> str:
+        """How messages name it: `2.7.0` in the released family, `acme 1.0.0` in another."""
+        return self.version if self.family == RELEASED_FAMILY else f"{self.family} {self.version}"
 
     @property
     def n_features(self) -> int:
@@ -184,14 +200,19 @@ class ModelSpec:
         return tuple(f for f in self.features if feature_name(f) in ACCOUNT_FEATURE_NAMES)
 
     @property
+    def trader_specifier(self) -> SpecifierSet:
+        """The trader versions that `requires_trader` allows: what stands before its first semicolon."""
+        return SpecifierSet(self.requires_trader.partition(";")[0])
+
+    @property
+    def package_requirements(self) -> tuple[Requirement, ...]:
+        """The own packages that `requires_trader` names after its trader versions, in order."""
+        return tuple(map(Requirement, self.requires_trader.split(";")[1:]))
+
+    @property
     def min_trader_version(self) -> str | None:
         """The lowest trader version that `requires_trader` names with >=, > , == or ~=; None where it names none."""
-        lows = [
-            s.version.removesuffix(".*")
-            for s in SpecifierSet(self.requires_trader)
-            if s.operator in (">=", ">", "==", "~=")
-        ]
-        return max(lows, key=Version) if lows else None
+        return lowest_version(self.trader_specifier)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -243,7 +264,7 @@ def _read(data: object, path: str) -> dict[str, Any]:
         "format": FORMAT,
         "family": parsing.take(read, "family", path, parsing.name, pattern=_FAMILY, expected="a family such as ppo"),
         "version": parsing.take(read, "version", path, parsing.version),
-        "requires_trader": parsing.take(read, "requires_trader", path, parsing.specifiers),
+        "requires_trader": parsing.take(read, "requires_trader", path, parsing.trader_requirement),
         "bars": parsing.take(read, "bars", path, _bars, default=None),
         "features": parsing.take(read, "features", path, _features),
         "window": parsing.take(read, "window", path, parsing.integer, low=1, high=10_000),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime
 from typing import Any
+
+from packaging.utils import canonicalize_name
 
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.reference import Reference
@@ -18,20 +19,7 @@ SPEC_FORMATS = (FORMAT,)
 _TRADER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REFERENCE = re.compile(r"(?:[a-z][a-z0-9_.-]*/)?[a-z][a-z0-9_]*@[1-9][0-9]*")
 _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-# fromisoformat takes any character between date and time
-_TIME = re.compile(r"[0-9A-Z:.,+ -]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def _time(value: object, path: str) -> str:
-    expected = "a time with its zone, such as 2026-01-31T14:30:00+00:00 (ISO 8601)"
-    try:
-        parsed = datetime.fromisoformat(value) if isinstance(value, str) and _TIME.fullmatch(value) else None
-    except ValueError:
-        parsed = None
-    if parsed is None or parsed.tzinfo is None:
-        raise SpecError(path, parsing.show(value), expected)
-    return str(value)
 
 
 def _packages(value: object, path: str) -> dict[str, str]:
@@ -39,6 +27,14 @@ def _packages(value: object, path: str) -> dict[str, str]:
         raise SpecError(path, parsing.show(value), "a mapping of package names to versions")
     names = sorted(parsing.name(key, path, pattern=_PACKAGE, expected="the name of a package") for key in value)
     return {name: parsing.version(value[name], f"{path}.{name}") for name in names}
+
+
+def _own_packages(value: object, path: str) -> dict[str, str]:
+    packages = _packages(value, path)
+    for name in packages:
+        if name != canonicalize_name(name):
+            raise SpecError(path, name, f"the normalised name, {canonicalize_name(name)}")
+    return packages
 
 
 def _features(value: object, path: str) -> tuple[str, ...]:
@@ -50,13 +46,17 @@ def _features(value: object, path: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Trader:
-    """A trader as the gate sees it: id, trader version, features it computes, spec formats it reads, paper or not."""
+    """A trader as the gate sees it: id, trader version, features it computes, spec formats it reads, paper or not.
+
+    `packages` are those installed there that bring own features or specs: {normalised name: version}.
+    """
 
     trader_id: str
     version: str
     features: tuple[str, ...]
     paper: bool
     spec_formats: tuple[int, ...] = SPEC_FORMATS
+    packages: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @classmethod
     def released(cls, version: str, *, trader_id: str = "any", paper: bool = True) -> Trader:
@@ -64,14 +64,15 @@ class Trader:
         return cls(trader_id, version, features_of_trader(parsing.version(version, "trader_version")), paper)
 
     def to_dict(self) -> dict[str, Any]:
-        """The trader as JSON values."""
-        return {
+        """The trader as JSON values; `packages` only where there are some."""
+        told = {
             "trader_id": self.trader_id,
             "version": self.version,
             "features": list(self.features),
             "paper": self.paper,
             "spec_formats": list(self.spec_formats),
         }
+        return told | {"packages": dict(self.packages)} if self.packages else told
 
     @classmethod
     def from_dict(cls, data: object, path: str = "") -> Trader:
@@ -87,6 +88,7 @@ class Trader:
             spec_formats=parsing.take(
                 read, "spec_formats", path, lambda v, at: parsing.sequence(v, at, parsing.integer, **formats)
             ),
+            packages=parsing.take(read, "packages", path, _own_packages, default={}),
         )
 
 
@@ -115,14 +117,16 @@ class Announcement:
         return cls(
             trader=parsing.take(read, "trader", path, Trader.from_dict),
             reference=parsing.take(read, "reference", path, Reference.from_dict),
-            announced_at=parsing.take(read, "announced_at", path, _time),
+            announced_at=parsing.take(read, "announced_at", path, parsing.time),
             packages=parsing.take(read, "packages", path, _packages),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Attestation:
-    """A trader saying that it replayed the golden decisions of the model with this digest, when and with what."""
+    """A trader saying that it reproduced the golden decisions of the model with this digest, when (ISO 8601 with zone)
+    and with which package versions.
+    """
 
     trader_id: str
     trader_version: str
@@ -142,6 +146,6 @@ class Attestation:
             trader_id=parsing.take(read, "trader_id", path, parsing.name, pattern=_TRADER_ID, expected="a trader id"),
             trader_version=parsing.take(read, "trader_version", path, parsing.version),
             digest=parsing.take(read, "digest", path, parsing.name, pattern=_SHA256, expected="a sha256"),
-            attested_at=parsing.take(read, "attested_at", path, _time),
+            attested_at=parsing.take(read, "attested_at", path, parsing.time),
             packages=parsing.take(read, "packages", path, _packages),
         )

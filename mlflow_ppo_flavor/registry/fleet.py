@@ -22,16 +22,13 @@ from mlflow_ppo_flavor.registry.tables import ANNOUNCEMENTS
 ANNOUNCE_TAG = "ppo.announce"
 FLEET_TAG = "ppo.fleet"
 _SAID = ("reference", "announced_at")
-_ENTRY = (*_SAID, "trader_id", "version", "paper", "features", "spec_formats")
+_OWN = ("own_features", "own_packages")
+_ENTRY = (*_SAID, "trader_id", "version", "paper", "features", "spec_formats", *_OWN)
 
 
 def parse_announcement(model: str, value: str) -> Announcement:
     """The announcement in the tag's value; SpecError with its dotted path for anything else, or for another model."""
-    parsing.text(value, ANNOUNCE_TAG)
-    try:
-        data = json.loads(value)
-    except (ValueError, RecursionError) as error:
-        raise SpecError(ANNOUNCE_TAG, f"no JSON ({error})", "the canonical JSON of an announcement") from None
+    data = parsing.json_text(value, ANNOUNCE_TAG, expected="the canonical JSON of an announcement")
     announcement = Announcement.from_dict(data, ANNOUNCE_TAG)
     if announcement.reference.model != model:
         found = f"'{announcement.reference.model}'"
@@ -73,18 +70,16 @@ def _announcement(text: str) -> Announcement:
 def fleet_tag(fleet: Iterable[Announcement]) -> str:
     """The fleet of one model as the read-only tag's value, short, as it stands on the model's page: a JSON list.
 
-    An entry has the reference's label, trader_id, version, paper and announced_at; features and spec_formats only
-    where they aren't those of the released trader; packages never.
+    An entry has the reference's label, trader_id, version, paper and announced_at; own_packages where there are some;
+    own_features where the trader computes these after those of the released trader; features where it computes others
+    in their place; spec_formats where they aren't the released trader's; the announcement's packages never.
     """
     return canonical_json([_entry(each) for each in fleet]).decode("utf-8")
 
 
 def parse_fleet_tag(model: str, value: str) -> tuple[Announcement, ...]:
     """The announcements in a model's read-only tag, without packages; SpecError for anything else."""
-    try:
-        entries = json.loads(value)
-    except ValueError as error:
-        raise SpecError(FLEET_TAG, f"no JSON ({error})", "a list of announcements") from None
+    entries = parsing.json_text(value, FLEET_TAG, expected="a list of announcements")
     if not isinstance(entries, list):
         raise SpecError(FLEET_TAG, repr(entries)[:80], "a list of announcements")
     return tuple(_parse_entry(model, entry, f"{FLEET_TAG}[{i}]") for i, entry in enumerate(entries))
@@ -93,8 +88,13 @@ def parse_fleet_tag(model: str, value: str) -> tuple[Announcement, ...]:
 def _entry(announcement: Announcement) -> dict[str, Any]:
     trader = announcement.trader
     told = history.told(announcement) | {"announced_at": announcement.announced_at}
-    if trader.features != features_of_trader(trader.version):
+    released = features_of_trader(trader.version)
+    if trader.features[: len(released)] != released:
         told["features"] = list(trader.features)
+    elif trader.features != released:
+        told["own_features"] = list(trader.features[len(released) :])
+    if trader.packages:
+        told["own_packages"] = dict(trader.packages)
     if trader.spec_formats != SPEC_FORMATS:
         told["spec_formats"] = list(trader.spec_formats)
     return told
@@ -103,9 +103,14 @@ def _entry(announcement: Announcement) -> dict[str, Any]:
 def _parse_entry(model: str, entry: object, path: str) -> Announcement:
     read = parsing.mapping(entry, path, _ENTRY)
     version = parsing.take(read, "version", path, parsing.version)
-    trader = {"features": list(features_of_trader(version)), "spec_formats": list(SPEC_FORMATS)}
+    own = parsing.take(read, "own_features", path, lambda v, at: parsing.sequence(v, at, parsing.text), default=())
+    trader = {
+        "features": [*features_of_trader(version), *own],
+        "spec_formats": list(SPEC_FORMATS),
+        "packages": read.get("own_packages", {}),
+    }
     data = {
-        "trader": trader | {key: value for key, value in read.items() if key not in _SAID},
+        "trader": trader | {key: value for key, value in read.items() if key not in (*_SAID, *_OWN)},
         "reference": {"model": model, "label": read.get("reference")},
         "announced_at": read.get("announced_at"),
         "packages": {},

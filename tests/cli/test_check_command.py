@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import mlflow_ppo
+from tests.own_packages import Install, Package
 from tests.registry.model_folders import SKLEARN_FLAVORS, ppo_flavors, trained, write_mlmodel
 from tests.server.servers import free_port
 
@@ -61,6 +62,36 @@ def test_the_json_has_these_keys(model: str) -> None:
     }
 
 
+def test_several_models_are_checked_at_once(model: str, tmp_path: Path) -> None:
+    older = str(write_mlmodel(tmp_path / "older", ppo_flavors(trained("2.6.0"))))
+    both = mlflow_ppo("check", "--trader", "2.6.0", older, model)
+    assert both.code == 1
+    assert both.out.splitlines()[0] == f"trader any (2.6.0) may run {older} (ppo 2.6.0)"
+    assert both.out.splitlines()[1] == f"trader any (2.6.0) can't run {model} (ppo 2.7.0)"
+    told = mlflow_ppo("check", "--trader", "2.6.0", older, model, "--format", "json").json
+    assert [(each["model"], each["spec_version"], each["allowed"]) for each in told] == [
+        (older, "2.6.0", True),
+        (model, "2.7.0", False),
+    ]
+    assert mlflow_ppo("check", "--trader", "2.7.0", older, model).code == 0
+    assert mlflow_ppo("check", older, "/nowhere").code == 2
+
+
+def test_the_trader_has_the_own_packages_that_are_installed_here(tmp_path: Path, install: Install) -> None:
+    spec = replace(trained("2.7.0"), requires_trader=">=2.7.0; acme-features>=1.2", features=("acme/spread@1",))
+    folder = str(write_mlmodel(tmp_path / "own", ppo_flavors(spec)))
+    without = mlflow_ppo("check", folder)
+    assert without.code == 1
+    assert without.out.splitlines()[1:] == [
+        "  [version] requires_trader: found no acme-features, model 2.7.0 requires acme-features>=1.2: "
+        "install acme-features>=1.2",
+        "  [safety] features[0]: found acme/spread@1, this trader doesn't compute acme/spread: "
+        "install the package that brings it",
+    ]
+    install(Package())
+    assert mlflow_ppo("check", folder).out == f"trader any (2.7.0) may run {folder} (ppo 2.7.0)\n"
+
+
 def test_a_model_of_another_flavor_is_refused(tmp_path: Path) -> None:
     folder = write_mlmodel(tmp_path, SKLEARN_FLAVORS)
     outcome = mlflow_ppo("check", str(folder))
@@ -89,6 +120,16 @@ def test_a_model_that_demands_what_no_trader_has_is_refused(tmp_path: Path) -> N
         (["check", "{model}", "--trader", "2.8.0"], "Error: --trader: found '2.8.0', expected at most 2.7.0"),
         (["check", "{model}", "--trader", "9" * 5_000], "Error: --trader: found 5000 characters, expected a version"),
         (["check", "/nowhere"], "Error: /nowhere: MLmodel can't be read: "),
+        (["check"], "Error: Missing argument 'MODEL_URI...'"),
+        (["check-trader"], "Error: Missing argument 'TRADER_VERSION'"),
+        (["check-trader", "new"], "Error: TRADER_VERSION: found 'new', expected a version such as 2.7.0"),
+        (["check-trader", "2.8.0"], "Error: TRADER_VERSION: found '2.8.0', expected at most 2.7.0"),
+        (["check-trader", "2.7.0"], "Error: registry: found no URI, expected that of an MLflow server"),
+        (
+            ["check-trader", "2.7.0", "--registry", "http://h", "--reference", "m/3"],
+            "Error: --reference: found 'm/3', expected a reference such as ppo-aapl/Production or ppo-aapl@champion",
+        ),
+        (["check-trader", "2.7.0", "--paper", "maybe"], "Invalid value for '--paper': 'maybe' is not one of '0', '1'"),
         (["check", "/nowhere"], "expected a logged model: its folder, runs:/…, models:/… or another artifact URI"),
         (["check", "models:/m/1"], "Error: registry: found no URI, expected that of an MLflow server"),
         (
@@ -120,6 +161,7 @@ def test_wrong_usage_is_a_message_on_stderr_and_exit_2(arguments: list[str], tex
         ["fleet"],
         ["fleet", "m"],
         ["check", "models:/m/1"],
+        ["check-trader", "2.7.0"],
         ["spec", "show", "models:/m/1"],
     ],
 )

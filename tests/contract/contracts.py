@@ -22,8 +22,14 @@ from mlflow_ppo_flavor.contract.trader import Announcement, Attestation, Trader
 versions = st.from_regex(r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{1,2}(rc[1-9])?", fullmatch=True)
 names = st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True).filter(lambda name: name not in ACCOUNT_FEATURE_NAMES)
 revisions = st.integers(1, 99)
+namespaces = st.sampled_from(("", "", "acme/", "a.b-c/"))
+package_names = st.from_regex(r"[a-z][a-z0-9]{0,9}(-[a-z0-9]{1,5})?", fullmatch=True)
+own_packages = st.dictionaries(package_names, versions, max_size=3)
 texts = st.text(max_size=40)
 shares = st.floats(0, 1)
+
+
+bounds = st.sampled_from((">=", "==", "~=", "<", "!="))
 
 
 @st.composite
@@ -31,7 +37,15 @@ def features(draw: st.DrawFn) -> tuple[str, ...]:
     """Market features, then account features, each once."""
     market = draw(st.lists(names, min_size=1, max_size=8, unique=True))
     account = draw(st.lists(st.sampled_from(ACCOUNT_FEATURE_NAMES), max_size=6, unique=True))
-    return tuple(f"{name}@{draw(revisions)}" for name in (*market, *account))
+    named = (*(f"{draw(namespaces)}{name}" for name in market), *account)
+    return tuple(f"{name}@{draw(revisions)}" for name in named)
+
+
+@st.composite
+def requirements(draw: st.DrawFn) -> str:
+    """Trader versions, then own packages."""
+    packages = draw(own_packages).items()
+    return "; ".join([f">={draw(versions)}", *(f"{name}{draw(bounds)}{version}" for name, version in packages)])
 
 
 @st.composite
@@ -56,7 +70,7 @@ sizings = st.builds(Sizing, shares, shares, shares, st.booleans())
 specs = st.builds(
     ModelSpec,
     version=versions,
-    requires_trader=versions.map(">={}".format),
+    requires_trader=requirements(),
     features=features(),
     actions=action_tables(),
     bars=st.none() | bar_specs,
@@ -74,6 +88,7 @@ traders = st.builds(
     features(),
     st.booleans(),
     st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple),
+    own_packages,
 )
 model_names = st.text(string.ascii_letters + string.digits + "-_. é", min_size=1, max_size=20).filter(str.strip)
 aliases = st.from_regex(r"@[a-u][a-z0-9_-]{0,12}", fullmatch=True).filter(lambda label: label != "@latest")

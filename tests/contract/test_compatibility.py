@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 import mlflow_ppo_flavor as ppo
 from mlflow_ppo_flavor.contract.compatibility import Verdict, judge
@@ -115,40 +114,3 @@ def test_judging_is_complete_and_a_trader_of_the_same_features_misses_none(spec:
     assert missing == set(spec.features) - set(trader.features)
     able = replace(trader, features=spec.features)
     assert not [f for f in judge(spec, able, proven=True, strict=True).findings if f.code == "feature"]
-
-
-def test_what_breaks_between_2_6_0_and_2_7_0() -> None:
-    found = ppo.breakages(ppo.MODEL_SPECS["2.6.0"], ppo.MODEL_SPECS["2.7.0"])
-    assert [breakage.message for breakage in found][:4] == [
-        "features[56]: nothing becomes position_size@1: traders move first",
-        "features[57]: nothing becomes available_cash@1: traders move first",
-        "features[58]: nothing becomes account_value@1: traders move first",
-        "actions[1]: BUY (+1, 0.5) becomes BUY_25% (+1, 0.25): traders move first",
-    ]
-    back = ppo.breakages(ppo.MODEL_SPECS["2.7.0"], ppo.MODEL_SPECS["2.6.0"])
-    assert back[0].message == "features[56]: position_size@1 becomes nothing: models move first"
-
-
-def test_reordered_features_and_other_bars_break_too() -> None:
-    swapped = replace(SPEC, features=(SPEC.features[1], SPEC.features[0], *SPEC.features[2:]))
-    hourly = SPEC.for_bars(timeframe="1Hour", adjustment="all")
-    assert [b.message for b in ppo.breakages(SPEC, swapped)] == [
-        "features: the old order becomes another order: either moves first"
-    ]
-    assert [b.message for b in ppo.breakages(SPEC, hourly)] == [
-        "bars.timeframe: 1Day becomes 1Hour: either moves first"
-    ]
-
-
-@given(contracts.specs, contracts.specs)
-def test_nothing_breaks_exactly_where_the_fingerprints_are_equal(old: ModelSpec, new: ModelSpec) -> None:
-    assert (not ppo.breakages(old, new)) is (old.fingerprint == new.fingerprint)
-    assert ppo.breakages(old, replace(old, notes="other", version="9.0")) == ()
-
-
-@given(contracts.specs, st.integers(0, 7))
-def test_a_removed_feature_is_named_once(spec: ModelSpec, at: int) -> None:
-    place = at % spec.n_features
-    if spec.n_features > 1:
-        less = replace(spec, features=spec.features[:place] + spec.features[place + 1 :])
-        assert [(b.kind, b.old) for b in ppo.breakages(spec, less)] == [("feature_removed", spec.features[place])]

@@ -8,13 +8,15 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mlflow_ppo_flavor.contract.digest import canonical_json, sha256_hex
+from mlflow_ppo_flavor.contract.packages import code_digest
 from mlflow_ppo_flavor.decision.bars import Bars
-from mlflow_ppo_flavor.decision.features.compute import compute_features, lookback_of
+from mlflow_ppo_flavor.decision.features.compute import compute_features, lookback_of, own_packages_of
 
 _FORMAT = 1
 _SHA_BYTES = 32
@@ -41,8 +43,11 @@ def cached_features(bars: Bars, features: Sequence[str], store_dir: Path) -> npt
 
 
 def cache_name(bars: Bars, features: Sequence[str]) -> str:
-    """The file's name: a digest over the bars and the features' names and revisions, in their order."""
-    key = {"format": _FORMAT, "bars": bars.digest, "features": list(features)}
+    """The file's name: a digest over the bars, the features' references in their order, and own packages' code."""
+    key: dict[str, Any] = {"format": _FORMAT, "bars": bars.digest, "features": list(features)}
+    packages = own_packages_of(features)
+    if packages:
+        key["own"] = {f"{package} {package.place}": code_digest(package) for package in packages}
     return f"{sha256_hex(canonical_json(key))}.features"
 
 
