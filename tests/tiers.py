@@ -30,5 +30,7 @@ STATEFUL_STEPS = count(20, 100)
 SERIES_BARS = count(700, 4_000)
 # Different bars at which a parity test starts.
 START_BARS = count(8, 50)
+# Members of a file that is made to take a reader's memory and time.
+HOSTILE_MEMBERS = count(100_000, 1_000_000)
 # Seeds that a learning test must win with.
 SEEDS = tuple(range(count(1, 3)))

@@ -1,16 +1,15 @@
-"""Checkpoints: the protocol's keys, the spec, the golden decisions. Written atomically, read without running code."""
+"""Checkpoints: the protocol's keys, the spec, the golden decisions. Written atomically, read inertly."""
 
 from __future__ import annotations
 
 import os
-import re
 import secrets
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
@@ -19,19 +18,22 @@ from mlflow_ppo_flavor.contract.releases import get_checkpoint_metadata
 from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.errors import CheckpointError, SpecError
 from mlflow_ppo_flavor.model.detection import inspect_checkpoint
+from mlflow_ppo_flavor.model.inert import read_torch_file
+from mlflow_ppo_flavor.model.pickled.contents import DEEPEST
+from mlflow_ppo_flavor.model.pickled.holder import shown_kind
+from mlflow_ppo_flavor.model.pickled.refusal import unreadable
 from mlflow_ppo_flavor.model.policy import ActorCritic, agreed_spec, check_same, kind_of
 from mlflow_ppo_flavor.model.proof import Golden
 
 _PLAIN = (type(None), bool, int, float, str, list, tuple, dict, torch.Tensor)
-_REMEDY = "give a file that save_checkpoint or a trainer of this protocol wrote"
-# the deepest of this protocol, an optimizer's state, nests 4 deep and has some thousand values
-_DEEPEST, _MOST_VALUES = 32, 4_000_000
-_GLOBAL = re.compile(r"GLOBAL:? (\S+)")
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint(Mapping[str, Any]):
-    """A checkpoint as read: a mapping over the protocol's keys, and what they mean. `source` is where it came from."""
+    """A checkpoint as read: a mapping over the protocol's keys, and what they mean. `source` is where it came from.
+
+    Values may be Holders where other code wrote it, its `config` for one; weights are tensors.
+    """
 
     source: str
     data: Mapping[str, Any]
@@ -108,91 +110,46 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint onto the CPU; no code of the file runs.
+    """Read a checkpoint onto the CPU, inertly: in the zip format of torch.save or the one before, from any device.
 
-    CheckpointError for a file that isn't there, isn't a checkpoint, is truncated, holds pickled classes, or unfolds to
-    more than its bytes.
+    No code of the file runs, and the modules of its classes needn't exist: objects of other classes than plain types,
+    tensors and numpy arrays are Holders with their state (`plain_state` tells it by name). CheckpointError for a file
+    that isn't there, isn't a checkpoint, is truncated, broken or unfolds to more than its bytes, and by its name for a
+    weight that is no tensor.
     """
-    try:
-        with Path(path).open("rb") as file:
-            data = _read(file, path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror or error}: expected a checkpoint file") from error
-    if not isinstance(data, dict) or not isinstance(data.get("policy_state_dict"), Mapping):
-        found = (
-            f"a dict with {', '.join(map(str, data)) or 'nothing'}" if isinstance(data, dict) else type(data).__name__
-        )
-        raise CheckpointError(f"{path}: found {found}, expected a dict with policy_state_dict: {_REMEDY}")
-    _check_contents(data, path)
+    data = read_torch_file(path)
+    if not isinstance(data, dict) or "policy_state_dict" not in data:
+        found = f"a dict with {_keys(data)}" if isinstance(data, dict) else shown_kind(data)
+        raise unreadable(str(path), found, "a dict with policy_state_dict")
+    _check_weights(data["policy_state_dict"], f"{path}: policy_state_dict")
     return Checkpoint(str(path), data)
 
 
-def _read(file: BinaryIO, path: str | os.PathLike[str]) -> Any:
-    try:
-        _check_archive(file, path)
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except Exception as error:  # noqa: BLE001 (torch's readers raise a dozen kinds for bytes that aren't a checkpoint)
-        raise CheckpointError(f"{path}: {_reason(error)}") from None
+def _keys(data: Mapping[Any, Any]) -> str:
+    names = [str(key)[:40] if isinstance(key, str | int) else shown_kind(key) for key in islice(data, 20)]
+    return ", ".join(names) + (", …" if len(data) > len(names) else "") or "nothing"
 
 
-def _check_archive(file: BinaryIO, path: str | os.PathLike[str]) -> None:
-    """Refuse an archive whose members unfold to more than it holds: torch stores them as they are."""
-    size = os.fstat(file.fileno()).st_size
-    if zipfile.is_zipfile(file):
-        unfolded = sum(member.file_size for member in zipfile.ZipFile(file).infolist())
-        if unfolded > size:
-            found = f"{unfolded} bytes packed into {size}, expected members stored as they are"
-            raise CheckpointError(f"{path}: found {found}: {_REMEDY}")
-    file.seek(0)
+def _check_weights(weights: Any, place: str) -> None:
+    """Refuse weights that are anything but tensors by name, in mappings that may nest."""
+    if not isinstance(weights, Mapping):
+        raise unreadable(place, shown_kind(weights), "a mapping of names to tensors")
+    for name, weight in weights.items():
+        path = f"{place}.{str(name)[:80] if isinstance(name, str | int) else shown_kind(name)}"
+        if isinstance(weight, Mapping):
+            _check_weights(weight, path)
+        elif not isinstance(weight, torch.Tensor):
+            remedy = "nothing of it was run: save the weights themselves, as policy.state_dict() gives them"
+            raise unreadable(path, shown_kind(weight), "a tensor", remedy)
 
 
-def _check_contents(data: Mapping[Any, Any], path: str | os.PathLike[str]) -> None:
-    """Refuse containers that nest too deep or unfold without end, and tensors with more numbers than are stored."""
-    waiting: list[tuple[str, Any, int]] = [("", data, 0)]
-    room = _MOST_VALUES
-    while waiting:
-        place, value, depth = waiting.pop()
-        if isinstance(value, torch.Tensor):
-            _check_stored(value, f"{path}: {place}")
-            continue
-        room -= len(value)
-        if depth > _DEEPEST or room < 0:
-            found = f"more than {_DEEPEST} levels" if room >= 0 else f"more than {_MOST_VALUES} values"
-            raise CheckpointError(f"{path}: {place[:80]}: found {found}, expected a checkpoint's few: {_REMEDY}")
-        named = isinstance(value, Mapping)
-        members = value.items() if named else enumerate(value)
-        for key, member in members:
-            if isinstance(member, Mapping | list | tuple | torch.Tensor):
-                waiting.append((parsing.join(place, str(key)) if named else f"{place}[{key}]", member, depth + 1))
-
-
-def _check_stored(tensor: torch.Tensor, place: str) -> None:
-    """Refuse a tensor without numbers of its own: a small file may claim an enormous one."""
-    dense = not tensor.is_nested and not tensor.is_meta and tensor.layout == torch.strided
-    if not dense or tensor.nbytes > tensor.untyped_storage().nbytes():
-        raise CheckpointError(f"{place}: found a tensor that isn't stored whole, expected a dense one: {_REMEDY}")
-
-
-def _reason(error: Exception) -> str:
-    """Why torch couldn't read a file, without its advice to switch the protection off."""
-    refused = _GLOBAL.search(str(error))
-    if refused:
-        return (
-            f"found a pickled {refused[1]}, expected plain types and tensors alone: nothing of the file was run; "
-            "save it again without objects of other classes (its config as a plain dict, for instance)"
-        )
-    return f"found no whole checkpoint ({type(error).__name__}), it is truncated or another kind of file: {_REMEDY}"
-
-
-def _plain(value: Any, path: str, deeper: int = _DEEPEST) -> Any:
+def _plain(value: Any, path: str, deeper: int = DEEPEST) -> Any:
     """The value with containers copied and tensors detached on the CPU; refused by its path if its type isn't plain or
     it nests more than `deeper` deep.
     """
     if deeper < 0:
         remedy = "flatten it, or look whether it holds itself"
-        raise CheckpointError(f"{path[:80]}…: found more than {_DEEPEST} levels, expected at most that: {remedy}")
+        raise CheckpointError(f"{path[:80]}…: found more than {DEEPEST} levels, expected at most that: {remedy}")
     if isinstance(value, torch.Tensor):
         # a view would drag its whole storage into the file
         return value.detach().to("cpu", copy=value.untyped_storage().nbytes() != value.nbytes).contiguous()

@@ -154,10 +154,9 @@ def unfolding() -> list[Any]:
         (unfolding(), "found more than 4000000 values, expected a checkpoint's few"),
         (nested(100), "found more than 32 levels, expected a checkpoint's few"),
         (torch.zeros(1).expand(2**40), ": found a tensor that isn't stored whole, expected a dense one"),
-        (torch.empty(3, device="meta"), ": found a tensor that isn't stored whole"),
-        ([torch.zeros(3).to_sparse()], "[0]: found a tensor that isn't stored whole"),
+        ([torch.zeros(1).expand(2**40)], "[0]: found a tensor that isn't stored whole"),
     ],
-    ids=["aliases", "deep", "expanded", "meta", "sparse"],
+    ids=["aliases", "deep", "expanded", "expanded in a list"],
 )
 def test_a_small_file_that_claims_much_is_refused(tmp_path: Path, value: Any, message: str) -> None:
     path = tmp_path / "c.pt"
@@ -229,45 +228,16 @@ def test_no_place_to_write_is_told_and_leaves_nothing_behind(tmp_path: Path) -> 
     assert [file.name for file in tmp_path.iterdir()] == ["folder"]
 
 
-class Payload:
-    """An object whose unpickling would create a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
-
-
-class Shell:
-    """An object whose unpickling would run a command."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.path}",)
-
-
-@pytest.mark.parametrize("payload", [Payload, Shell])
-@pytest.mark.parametrize("place", ["config", "policy_state_dict", "optimizer_state_dict", "spec"])
-@pytest.mark.parametrize("zipped", [True, False])
-def test_reading_runs_no_code(tmp_path: Path, payload: type, place: str, zipped: bool) -> None:
-    save_checkpoint(tmp_path / "good.pt", small_policy())
-    content: dict[str, Any] = dict(load_checkpoint(tmp_path / "good.pt"))
-    content[place] = {"weight": torch.zeros(1), "x": payload(tmp_path / "touched")}
-    torch.save(content, tmp_path / "bad.pt", _use_new_zipfile_serialization=zipped)
-    message = r"bad.pt: found a pickled \S+, expected plain types and tensors alone: nothing of the file was run"
-    with pytest.raises(CheckpointError, match=message):
-        load_checkpoint(tmp_path / "bad.pt")
-    assert not (tmp_path / "touched").exists()
-
-
-def test_a_bare_pickle_runs_no_code(tmp_path: Path) -> None:
-    (tmp_path / "bad.pkl").write_bytes(pickle.dumps({"policy_state_dict": Payload(tmp_path / "touched")}, protocol=2))
-    with pytest.raises(CheckpointError, match=r"bad.pkl: found "):
-        load_checkpoint(tmp_path / "bad.pkl")
-    assert not (tmp_path / "touched").exists()
+def test_the_deepest_that_is_written_is_read(tmp_path: Path) -> None:
+    deepest = 0
+    while deepest < 100:
+        try:
+            save_checkpoint(tmp_path / "c.pt", small_policy(), config={"r": nested(deepest + 1)})
+        except CheckpointError:
+            break
+        deepest += 1
+    assert load_checkpoint(tmp_path / "c.pt")["config"] == {"r": nested(deepest)}
+    assert deepest == 31
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -287,18 +257,19 @@ def test_a_damaged_file_is_refused_or_read_whole(tmp_path_factory: pytest.TempPa
         outcome = f"{path}: found {type(load_checkpoint(path)).__name__}"
     except CheckpointError as error:
         outcome = str(error)
-    assert outcome.startswith(f"{path}: found ")
+    assert re.match(rf"{re.escape(str(path))}: (.*: )?found ", outcome)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (b"", "found an empty file, expected a checkpoint: give a file that save_checkpoint or a trainer of this"),
+        (b"PK\x03\x04", "found a zip archive without a whole directory (BadZipFile), expected a whole one: give"),
+        (b"hello, world\n" * 50, "found bytes that start with b'hello, w', expected a checkpoint of torch.save: give"),
         (
-            b"",
-            "found no whole checkpoint (EOFError), it is truncated or another kind of file: give a file that",
+            pickle.dumps({"policy_state_dict": {}}),
+            "found a pickle of a dict alone, expected a checkpoint of torch.save",
         ),
-        (b"PK\x03\x04", "found no whole checkpoint (RuntimeError)"),
-        (b"hello, world\n" * 50, "found no whole checkpoint ("),
         (os.urandom(4_000), "found "),
     ],
 )
@@ -311,10 +282,15 @@ def test_what_is_no_checkpoint_is_told(tmp_path: Path, content: bytes, message: 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1, 2], "found list, expected a dict with policy_state_dict"),
+        ([1, 2], "found a list, expected a dict with policy_state_dict"),
         ({"model": {}, "epoch": 3}, "found a dict with model, epoch, expected a dict with policy_state_dict"),
         ({}, "found a dict with nothing, expected"),
-        ({"policy_state_dict": 3}, "found a dict with policy_state_dict, expected"),
+        ({"policy_state_dict": 3}, "policy_state_dict: found an int, expected a mapping of names to tensors"),
+        (Path("x"), "found an object of pathlib.PosixPath, expected a dict with policy_state_dict"),
+        (
+            {Path("x"): 1, 2: 3},
+            "found a dict with an object of pathlib.PosixPath, 2, expected a dict with policy_state",
+        ),
     ],
 )
 def test_other_contents_are_told(tmp_path: Path, content: Any, message: str) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import mlflow_ppo_flavor as ppo
 from mlflow_ppo_flavor.contract.releases import MODEL_SPECS, get_checkpoint_metadata
 from mlflow_ppo_flavor.errors import CheckpointError, IncompatibleModel, SpecError, UnknownFormat
-from mlflow_ppo_flavor.model.detection import Shape, inspect_checkpoint, shape_of_weights
+from mlflow_ppo_flavor.model.detection import inspect_checkpoint
+from mlflow_ppo_flavor.model.inert import Holder
 from tests import tiers
 
 RELEASED_SHAPES = {"2.3.0": (5300, 3), "2.6.0": (5600, 3), "2.7.0": (5900, 7)}
@@ -170,6 +171,107 @@ def test_metadata_as_numpy_counts_it_is_the_same() -> None:
     assert inspect_checkpoint(checkpoint("2.7.0", **counts)).findings == ()
 
 
+@pytest.mark.parametrize("count", [torch.tensor, lambda n: torch.tensor(n, dtype=torch.int16), np.array, np.int32])
+def test_a_whole_number_counts_whatever_holds_it(count: Any) -> None:
+    spec = MODEL_SPECS["2.7.0"]
+    meanings = {count(key).item(): text for key, text in spec.action_meanings.items()}
+    counts = {key: count(getattr(spec, key)) for key in ("n_features", "n_actions", "obs_dim")}
+    assert inspect_checkpoint(legacy("2.7.0", **counts, action_meanings=meanings)).findings == ()
+    (finding,) = inspect_checkpoint(legacy("2.7.0", **counts | {"n_actions": count(3)})).findings
+    assert (finding.kind, finding.place) == ("safety", "n_actions")
+
+
+def test_meanings_by_numpy_numbers_are_the_same() -> None:
+    meanings = {np.int64(key): np.str_(text) for key, text in MODEL_SPECS["2.6.0"].action_meanings.items()}
+    assert inspect_checkpoint(legacy("2.6.0", action_meanings=meanings)).findings == ()
+
+
+HELD = Holder("acme.training", "Version", ("2.6.0",))
+
+
+@pytest.mark.parametrize("key", ["min_trader_version", "n_features", "n_actions", "obs_dim", "action_meanings"])
+def test_metadata_of_a_class_that_is_gone_is_a_finding(key: str) -> None:
+    (finding,) = inspect_checkpoint(legacy("2.6.0", **{key: HELD})).findings
+    assert finding.message.startswith(f"{key}: found <object acme.training.Version>, spec 2.6.0 says ")
+
+
+def test_a_version_or_spec_of_a_class_that_is_gone_is_refused() -> None:
+    with pytest.raises(
+        CheckpointError, match=r"^model_version: found <object acme.training.Version>, expected one of 2"
+    ):
+        inspect_checkpoint(legacy("2.6.0", model_version=HELD))
+    with pytest.raises(SpecError, match=r"^spec: found <object acme.training.Version>, expected a mapping"):
+        inspect_checkpoint(checkpoint("2.6.0", spec=HELD))
+
+
+@pytest.mark.parametrize("version", ["2.4.0", "2.5.0", "2.6.0"])
+def test_a_version_is_chosen_among_equals_and_nothing_is_guessed(version: str) -> None:
+    assert inspect_checkpoint(bare(5600, 3), version) == (version, MODEL_SPECS[version], ())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ppo.detect_version_from_checkpoint(bare(5600, 3), as_version=version)[1] == MODEL_SPECS[version]
+
+
+@pytest.mark.parametrize(
+    ("content", "chosen", "message"),
+    [
+        (
+            bare(5600, 3),
+            "2.7.0",
+            "found '2.7.0', expected one of 2.4.0, 2.5.0, 2.6.0: the weights have 5600 inputs and 3",
+        ),
+        (
+            bare(5600, 3),
+            "2.9.0",
+            "found '2.9.0', expected one of 2.4.0, 2.5.0, 2.6.0: the weights have 5600 inputs and 3",
+        ),
+        (bare(5300, 3), "2.4.0", "found '2.4.0', expected 2.3.0: the weights have 5300 inputs and 3 actions"),
+        (legacy("2.7.0"), "2.6.0", "found '2.6.0', expected 2.7.0: the weights have 5900 inputs and 7 actions"),
+        (checkpoint("2.6.0"), "2.5.0", "found '2.5.0', expected 2.6.0, the whole spec that it was saved with: leave"),
+    ],
+)
+def test_a_choice_that_does_not_fit_is_refused(content: dict[str, Any], chosen: str, message: str) -> None:
+    with pytest.raises(CheckpointError, match=f"^as_version: {message}"):
+        inspect_checkpoint(content, chosen)
+
+
+def test_a_choice_does_not_help_what_fits_nothing_or_declares_the_unknown() -> None:
+    with pytest.raises(CheckpointError, match=r"^checkpoint: found 4000 inputs and 5 actions, which no released spec"):
+        inspect_checkpoint(bare(4000, 5), "2.6.0")
+    with pytest.raises(CheckpointError, match=r"^model_version: found '2.8.0', expected one of 2.3.0"):
+        inspect_checkpoint(legacy("2.6.0", model_version="2.8.0"), "2.6.0")
+
+
+def test_a_declared_version_that_differs_from_the_choice_is_told() -> None:
+    version, spec, (finding,) = inspect_checkpoint(legacy("2.6.0"), "2.5.0")
+    assert (version, spec, finding.kind) == ("2.5.0", MODEL_SPECS["2.5.0"], "warning")
+    assert finding.message == (
+        "model_version: found 2.6.0, as_version says 2.5.0: ask those who trained it: the weights fit both"
+    )
+    assert inspect_checkpoint(legacy("2.5.0"), "2.5.0").findings == ()
+    assert inspect_checkpoint(checkpoint("2.6.0"), "2.6.0").findings == ()
+
+
+def test_a_choice_does_not_hide_a_lie() -> None:
+    lying = legacy("2.7.0", policy_state_dict=state(5600, 3))
+    version, _, findings = inspect_checkpoint(lying, "2.5.0")
+    assert version == "2.5.0"
+    assert {(finding.kind, finding.place) for finding in findings} == {
+        ("safety", place)
+        for place in ("model_version", "min_trader_version", "n_features", "n_actions", "obs_dim", "action_meanings")
+    }
+    assert findings[0].message.startswith(
+        "model_version: found 2.7.0, the weights have 5600 inputs and 3 actions, as 2.5.0"
+    )
+
+
+def test_partial_metadata_that_agrees_adds_nothing() -> None:
+    (finding,) = inspect_checkpoint(bare(5600, 3) | {"n_features": 56, "action_meanings": None}).findings
+    assert finding.code == "detected"
+    (warning,) = inspect_checkpoint({"n_features": 56}, "2.5.0").findings
+    assert (warning.kind, warning.found) == ("warning", "no weights")
+
+
 def test_a_weight_without_a_shape_is_no_weight() -> None:
     content = checkpoint("2.7.0")
     with warnings.catch_warnings():
@@ -200,9 +302,17 @@ def test_weights_that_no_released_spec_fits_are_refused_with_all_that_was_seen()
     assert text.endswith("Metadata seen: n_actions 5")
 
 
-def test_a_declared_version_that_no_spec_of_the_weights_shape_replaces_is_a_safety_finding() -> None:
-    (finding,) = inspect_checkpoint({"policy_state_dict": state(4000, 5), "model_version": "2.7.0"}).findings
-    assert (finding.code, finding.kind, finding.found) == ("weights", "safety", "4000 inputs and 5 actions")
+@pytest.mark.parametrize("shape", [(4000, 5), (5900, 3), (5600, 7)])
+def test_a_declared_version_does_not_help_weights_that_fit_nothing(shape: tuple[int, int]) -> None:
+    message = f"^checkpoint: found {shape[0]} inputs and {shape[1]} actions, which no released spec has .*"
+    with pytest.raises(CheckpointError, match=message + "Metadata seen: model_version '2.7.0'$"):
+        inspect_checkpoint({"policy_state_dict": state(*shape), "model_version": "2.7.0"})
+
+
+def test_a_message_shows_hundreds_of_weights_at_most() -> None:
+    weights = {f"layer{i}": torch.empty(1, device="meta") for i in range(1_000)}
+    with pytest.raises(CheckpointError, match=r"layer199 \[1\]; and 800 more. Metadata seen: none$"):
+        inspect_checkpoint({"policy_state_dict": weights})
 
 
 @pytest.mark.parametrize("content", [{}, {"policy_state_dict": {}}, {"policy_state_dict": None}, {"n_features": 59}])
@@ -259,51 +369,6 @@ def test_a_trader_that_lacks_features_is_refused_strict_or_not() -> None:
 @pytest.mark.parametrize("version", MODEL_SPECS)
 def test_the_current_trader_runs_every_release(version: str) -> None:
     assert ppo.assert_compatibility(checkpoint(version), strict=True) == MODEL_SPECS[version]
-
-
-# How others name and build such networks: shapes alone count.
-FOREIGN = {
-    "two networks, heads with an activation's index": {
-        "actor.0.weight": (64, 5900),
-        "actor.2.weight": (64, 64),
-        "actor.4.weight": (7, 64),
-        "critic.0.weight": (64, 5900),
-        "critic.2.weight": (64, 64),
-        "critic.4.weight": (1, 64),
-    },
-    "heads before the trunk": {
-        "action_net.weight": (7, 128),
-        "value_net.weight": (1, 128),
-        "features.fc1.weight": (512, 5900),
-        "features.fc2.weight": (128, 512),
-    },
-    "nameless": {"0": (512, 5900), "1": (128, 512), "2": (7, 128), "3": (1, 128)},
-    "a normalisation and a log-std beside": {
-        "norm.weight": (5900,),
-        "norm.mean": (5900,),
-        "shared.0.weight": (256, 5900),
-        "policy_head.weight": (7, 256),
-        "value_head.weight": (1, 256),
-        "log_std": (7,),
-    },
-    "a hidden layer as wide as the actions": {
-        "net.0.weight": (7, 5900),
-        "net.2.weight": (32, 7),
-        "actor.weight": (7, 32),
-        "critic.weight": (1, 32),
-    },
-    "a recurrent layer": {
-        "lstm.weight_ih_l0": (1024, 5900),
-        "lstm.weight_hh_l0": (1024, 256),
-        "pi.weight": (7, 256),
-        "vf.weight": (1, 256),
-    },
-}
-
-
-@pytest.mark.parametrize("named", FOREIGN.values(), ids=FOREIGN)
-def test_layers_of_other_names_and_orders_are_understood(named: dict[str, tuple[int, ...]]) -> None:
-    assert shape_of_weights(named) == Shape(5900, 7)
 
 
 @settings(max_examples=tiers.EXAMPLES)

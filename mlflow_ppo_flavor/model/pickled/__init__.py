@@ -1,0 +1,1 @@
+"""How pickles and the containers of torch.save are read without running them: the parts of `model.inert`."""
