@@ -15,6 +15,7 @@ import mlflow
 
 from live.access import Credentials
 from live.alpaca import Alpaca
+from live.attestor import Attestor, BackgroundAttestor
 from live.desk import Rooms
 from live.journal import Journal
 from live.model_source import ModelSource
@@ -129,7 +130,8 @@ def run(settings: Settings, stopping: Stopping) -> None:
             journal.set_conduct("ACTIVE", "resumed by the operator")
         source = ModelSource(reference, me, settings.terms)
         rooms = Rooms.builder(me.trader_id, venue, journal, sleep=stopping.wait)
-        trader = LiveTrader(rooms, source, settings.mandate, say, BackgroundWatch(Watch(source)))
+        watch, attesting = BackgroundWatch(Watch(source)), BackgroundAttestor(Attestor(source))
+        trader = LiveTrader(rooms, source, settings.mandate, say, watch, attesting)
         trade(trader, stopping, settings.poll_seconds)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -17,43 +17,34 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.pyfunc import PyFuncModel
 from numpy.typing import NDArray
 
-from mlflow_ppo_flavor.contract.compatibility import Finding, Verdict, judge
+from live.verification import Terms, Verification, unusable, verify
+from mlflow_ppo_flavor.contract.compatibility import Finding, Verdict
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.spec import BarSpec, ModelSpec
 from mlflow_ppo_flavor.contract.trader import Trader
-from mlflow_ppo_flavor.errors import IntegrityError, PPOFlavorError, RegistryError, SpecError
-from mlflow_ppo_flavor.model.replay import replay
-from mlflow_ppo_flavor.model.storage import MLMODEL, StoredModel, read_model
+from mlflow_ppo_flavor.errors import PPOFlavorError, RegistryError, SpecError
+from mlflow_ppo_flavor.model.reproduction import Reproduction
+from mlflow_ppo_flavor.model.storage import MLMODEL
 
 DIGEST_TAG = "ppo.digest"
 LONGEST_REASON = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What a model is judged by besides its trader: strictness, and what the trader was told to trade.
-
-    `timeframe` and `adjustment` None take the spec's own; differing ones are safety findings.
-    """
-
-    strict: bool
-    timeframe: str | None
-    adjustment: str | None
-    symbols: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Choice:
-    """What a policy chose for one observation: the action, its probability, and the critic's value."""
+    """What a policy chose for one observation: the action, its probability, and the critic's value, if it has one."""
 
     action: int
     probability: float
-    value: float
+    value: float | None
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A verified version that the trader may run; its `spec` names bars. `verdict` holds the soft findings."""
+    """A verified version that the trader may run; its `spec` names bars. `verdict` holds the soft findings.
+
+    `reproduction` is None where it has no golden decisions.
+    """
 
     reference: Reference
     version: int
@@ -61,6 +52,7 @@ class LoadedModel:
     spec: ModelSpec
     verdict: Verdict
     pyfunc: PyFuncModel
+    reproduction: Reproduction | None
 
     @property
     def bars(self) -> BarSpec:
@@ -69,11 +61,17 @@ class LoadedModel:
             raise SpecError("bars", "none", "bars filled when the model was loaded")
         return self.spec.bars
 
+    @property
+    def proof(self) -> str:
+        """How it is proven: `94 golden decisions reproduced`, or `unproven`."""
+        return f"{self.reproduction.decisions} golden decisions reproduced" if self.reproduction else "unproven"
+
     def choose(self, observation: NDArray[np.float32]) -> Choice:
         """The likeliest action for an observation, float32[obs_dim]; ObservationError for NaN or infinity."""
         table = self.pyfunc.predict(observation[np.newaxis, :], params={"deterministic": True})
         row = cast("pd.DataFrame", table).iloc[0]
-        return Choice(int(row["action"]), float(row["probability"]), float(row["value"]))
+        value = float(row["value"])
+        return Choice(int(row["action"]), float(row["probability"]), None if math.isnan(value) else value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,94 +96,84 @@ class ModelSource:
         self.reference, self.trader, self.terms = reference, trader, terms
         self._client = MlflowClient()
 
-    def resolve(self) -> int | None:
-        """The version that the reference loads now; None where it loads nothing.
+    def resolve(self, reference: Reference | None = None) -> int | None:
+        """The version that its reference, or another one, loads now; None where it loads nothing.
 
         RegistryError where the registry can't be asked: that says nothing about the reference.
         """
+        asked = reference or self.reference
         try:
-            return self._resolve_alias() if self.reference.is_alias else self._resolve_stage()
+            return self._resolve_alias(asked) if asked.is_alias else self._resolve_stage(asked)
         except MlflowException as error:
             if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
                 return None
-            raise RegistryError(f"{self.reference}: {_reason(error)}: check the tracking URI and the server") from error
+            raise RegistryError(f"{asked}: {_reason(error)}: check the tracking URI and the server") from error
 
-    def _resolve_alias(self) -> int | None:
-        version = self._client.get_registered_model(self.reference.model).aliases.get(self.reference.alias)
+    def _resolve_alias(self, reference: Reference) -> int | None:
+        version = self._client.get_registered_model(reference.model).aliases.get(reference.alias)
         return None if version is None else int(version)
 
-    def _resolve_stage(self) -> int | None:
-        versions = self._client.get_latest_versions(self.reference.model, stages=[self.reference.label])
+    def _resolve_stage(self, reference: Reference) -> int | None:
+        versions = self._client.get_latest_versions(reference.model, stages=[reference.label])
         return max((int(found.version) for found in versions), default=None)
 
     def load(self, version: int) -> LoadedModel | RefusedModel:
-        """The version, downloaded, verified file by file, loaded through mlflow.pyfunc, judged, and replayed.
+        """The version, downloaded, verified file by file, judged and replayed, then loaded through mlflow.pyfunc.
 
         RegistryError where it can't be downloaded.
         """
         with tempfile.TemporaryDirectory(prefix="mlflow-ppo-") as folder:
             root, registered = self._download(version, folder)
+            found = verify(root, registered, self.trader, self.terms)
+            if found.stored is None or not found.verdict.allowed:
+                return RefusedModel(self.reference, version, found.verdict.findings)
             try:
-                stored = read_model(root)
-                _check_registered(stored, registered)
                 pyfunc = mlflow.pyfunc.load_model(str(root))
-                return self._judged(version, stored, pyfunc)
             except (PPOFlavorError, MlflowException) as error:
-                code = "integrity" if isinstance(error, IntegrityError) else "unloadable"
-                finding = Finding(code, "safety", "model", str(error), "expected a model as logged", "log it again")
-                return RefusedModel(self.reference, version, (finding,))
+                return RefusedModel(self.reference, version, (unusable(error),))
+        spec, digest = _with_bars(found.stored.spec, self.terms), found.stored.digest
+        return LoadedModel(self.reference, version, digest, spec, found.verdict, pyfunc, found.reproduction)
+
+    def verify(self, version: int) -> Verification:
+        """What this trader makes of a version that it needn't load. RegistryError where it can't be downloaded."""
+        with tempfile.TemporaryDirectory(prefix="mlflow-ppo-") as folder:
+            root, registered = self._download(version, folder)
+            return verify(root, registered, self.trader, self.terms)
+
+    def registered_digest(self, version: int) -> str | None:
+        """The digest that the registry's gate read at registration, if it did. RegistryError if it can't be asked."""
+        try:
+            return self._client.get_model_version(self.reference.model, str(version)).tags.get(DIGEST_TAG)
+        except MlflowException as error:
+            raise RegistryError(f"{self.reference} version {version}: {_reason(error)}") from error
 
     def _download(self, version: int, folder: str) -> tuple[Path, str | None]:
         """Where the copy is, and the digest that the registry's gate read at registration, if it did."""
         model = self.reference.model
+        place = f"{self.reference} version {version}"
         try:
             tags = self._client.get_model_version(model, str(version)).tags
-            root = mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{model}/{version}", dst_path=folder)
-        except (MlflowException, OSError) as error:
-            raise RegistryError(f"{self.reference} version {version}: can't be downloaded: {_reason(error)}") from error
-        if not (Path(root) / MLMODEL).is_file():
-            # MLflow takes a store that has nothing there for a model of no files
-            raise RegistryError(f"{self.reference} version {version}: can't be downloaded: found no {MLMODEL}")
-        return Path(root), tags.get(DIGEST_TAG)
+        except MlflowException as error:
+            raise RegistryError(f"{place}: can't be downloaded: {_reason(error)}") from error
+        return download(place, f"models:/{model}/{version}", folder), tags.get(DIGEST_TAG)
 
-    def _judged(self, version: int, stored: StoredModel, pyfunc: PyFuncModel) -> LoadedModel | RefusedModel:
-        golden, terms = stored.golden, self.terms
-        verdict = judge(
-            stored.spec,
-            self.trader,
-            proven=golden is not None,
-            strict=terms.strict,
-            timeframe=terms.timeframe,
-            adjustment=terms.adjustment,
-            symbols=terms.symbols,
-        )
-        replayed = () if golden is None else replay(golden, stored.policy, stored.spec)
-        verdict = Verdict((*verdict.findings, *_bars_findings(stored.spec, terms), *replayed), terms.strict)
-        if not verdict.allowed:
-            return RefusedModel(self.reference, version, verdict.findings)
-        spec = _with_bars(stored.spec, terms)
-        return LoadedModel(self.reference, version, stored.digest, spec, verdict, pyfunc)
+
+def download(place: str, uri: str, folder: str) -> Path:
+    """Where the copy of a model now is that was fetched into `folder`; RegistryError, which names `place`, without."""
+    try:
+        root = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
+    except (MlflowException, OSError) as error:
+        raise RegistryError(f"{place}: can't be downloaded: {_reason(error)}") from error
+    if not (root / MLMODEL).is_file():
+        # MLflow takes a store that has nothing there for a model of no files
+        raise RegistryError(f"{place}: can't be downloaded: found no {MLMODEL}")
+    return root
 
 
 def _reason(error: Exception) -> str:
     """An error of MLflow's in one line of bounded length: it may hold whole statements and pages."""
     line = " ".join(str(error).split())
     return line if len(line) <= LONGEST_REASON else line[: LONGEST_REASON - 1] + "…"
-
-
-def _check_registered(stored: StoredModel, registered: str | None) -> None:
-    """Refuse bytes that aren't those that the registry read when the version was registered."""
-    if registered is not None and registered != stored.digest:
-        found = f"digest: found {stored.digest}, expected {registered} as the registry read it at registration"
-        raise IntegrityError(f"{found}: the model was changed since, don't trade it")
-
-
-def _bars_findings(spec: ModelSpec, terms: Terms) -> Sequence[Finding]:
-    """A spec that doesn't say its bars needs a trader that was told them."""
-    if spec.bars is not None or (terms.timeframe and terms.adjustment):
-        return ()
-    expected = "expected a timeframe and an adjustment from the spec or from the trader's flags"
-    return [Finding("bars", "safety", "bars", "neither", expected, "give --timeframe and --adjustment")]
 
 
 def _with_bars(spec: ModelSpec, terms: Terms) -> ModelSpec:

@@ -42,7 +42,8 @@ class Standing:
 class DecisionRecord:
     """One decision on one bar (its start in UTC nanoseconds): by which model, on which observation, and what followed.
 
-    `observation_sha256` is of the observation's bytes; `decided_at` ISO 8601 by the venue's clock.
+    `observation_sha256` is of the observation's bytes; `value` is None where the policy has no critic; `decided_at` is
+    ISO 8601 by the venue's clock.
     """
 
     symbol: str
@@ -51,7 +52,7 @@ class DecisionRecord:
     model_digest: str
     observation_sha256: str
     probability: float
-    value: float
+    value: float | None
     decision: Decision
     decided_at: str
     note: str = ""
@@ -71,11 +72,15 @@ class DecisionRecord:
             model_digest=parsing.take(read, "model_digest", path, parsing.name, **_DIGEST),
             observation_sha256=parsing.take(read, "observation_sha256", path, parsing.name, **_DIGEST),
             probability=parsing.take(read, "probability", path, parsing.number, low=0.0, high=1.0),
-            value=parsing.take(read, "value", path, parsing.number, low=-1e30, high=1e30),
+            value=parsing.take(read, "value", path, _value),
             decision=Decision.from_dict(read.get("decision"), parsing.join(path, "decision")),
             decided_at=parsing.take(read, "decided_at", path, parsing.text, empty=False),
             note=parsing.take(read, "note", path, parsing.text),
         )
+
+
+def _value(value: object, path: str) -> float | None:
+    return None if value is None else parsing.number(value, path, low=-1e30, high=1e30)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from live.access import Endpoints
 from live.identity import installed_trader
-from live.model_source import Terms
 from live.risk import RiskLimits
 from live.trader import Mandate, OnRefused
+from live.verification import Terms
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.trader import Trader
 from mlflow_ppo_flavor.errors import SpecError

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from live.attestor import Attesting
 from live.desk import Desk, Rooms
 from live.model_source import LoadedModel, ModelSource, RefusedModel
 from live.record import ConductState
@@ -43,7 +44,8 @@ class Mandate:
 class LiveTrader:
     """One process' trading of one reference. `report` is told of every turn that isn't idle, and of every change.
 
-    `watch` looks at the reference; None looks in step with every cycle.
+    `watch` looks at the reference; None looks in step with every cycle. `attesting` says to the registry what this
+    trader reproduced; None says nothing.
     """
 
     def __init__(
@@ -53,9 +55,10 @@ class LiveTrader:
         mandate: Mandate,
         report: Callable[[str], None],
         watch: Lookout | None = None,
+        attesting: Attesting | None = None,
     ) -> None:
         self._build_rooms, self.source, self.mandate, self.report = rooms, source, mandate, report
-        self._watch = watch or Watch(source)
+        self._watch, self._attesting = watch or Watch(source), attesting
         self._refused: RefusedModel | None = None
         self._trouble = ""
         self._troubles: dict[str, tuple[str, int]] = {}
@@ -72,7 +75,8 @@ class LiveTrader:
         loaded = self.source.load(version)
         if isinstance(loaded, RefusedModel):
             raise NotTrading(loaded.message)
-        self.report(f"{loaded.reference} version {loaded.version}: verified, spec {loaded.spec.version}")
+        verified = f"verified, spec {loaded.spec.version}, {loaded.proof}"
+        self.report(f"{loaded.reference} version {loaded.version}: {verified}")
         for finding in loaded.verdict.findings:
             self.report(f"[{finding.kind}] {finding.message}")
         self._take(loaded)
@@ -81,6 +85,7 @@ class LiveTrader:
         conduct = self.rooms.journal.conduct()
         if conduct.state == "HALTED":
             self.report(f"HALTED since {conduct.since}: {conduct.reason}: give --resume to trade again")
+        self._attest()
 
     def cycle(self) -> tuple[Turn, ...]:
         """One look at the reference and at every symbol."""
@@ -89,6 +94,7 @@ class LiveTrader:
             turns = self._look()
         except BrokerError as error:
             turns = [Turn(symbol, "waiting", f"{symbol}: {error}", 0) for symbol in self.mandate.symbols]
+        self._attest()
         return self._told(turns)
 
     def stop(self) -> tuple[str, ...]:
@@ -145,6 +151,11 @@ class LiveTrader:
     def _adopt(self, desk: Desk, held: Decimal, differs: str) -> None:
         desk.adopt(held)
         self.supervisor.note("position_adopted", f"{differs}: adopted the broker's", desk.symbol)
+
+    def _attest(self) -> None:
+        """Say what was reproduced, after the trading; what came of it is written down."""
+        for line in () if self._attesting is None else self._attesting.look(self.model):
+            self.supervisor.note("attestation", line)
 
     def _follow_reference(self) -> None:
         """Swap in what the reference loads now, between two bars; the last good model goes on where that is refused."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
+from live.background import Background
 from live.model_source import LoadedModel, ModelSource, RefusedModel
 from mlflow_ppo_flavor.errors import RegistryError
 
@@ -58,22 +57,10 @@ class BackgroundWatch:
     """
 
     def __init__(self, lookout: Lookout) -> None:
-        self._lookout = lookout
+        self._background = Background(lookout.look)
         self._seen: Sighting | None = None
-        self._pending: Future[Sighting] | None = None
 
     def look(self, running: int) -> Sighting:
         """What is known by now; the present state where nothing newer is. Starts the next look."""
-        if self._pending is not None and self._pending.done():
-            self._seen, self._pending = self._pending.result(), None
-        if self._pending is None:
-            self._pending = Future()
-            # a daemon, since the process has to end while a registry hangs
-            threading.Thread(target=self._fulfil, args=(self._pending, running), daemon=True).start()
+        self._seen = self._background.turn(running) or self._seen
         return self._seen or Sighting(running)
-
-    def _fulfil(self, pending: Future[Sighting], running: int) -> None:
-        try:
-            pending.set_result(self._lookout.look(running))
-        except BaseException as error:  # noqa: BLE001 -- raised again where the result is asked for
-            pending.set_exception(error)

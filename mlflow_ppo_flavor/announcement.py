@@ -1,4 +1,4 @@
-"""The client's side of the fleet: a trader tells the registry which reference it loads, and takes its answer."""
+"""The client's side of the fleet: a trader tells the registry what it loads and reproduced, and takes its answer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from packaging.version import Version
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.digest import canonical_json
 from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
-from mlflow_ppo_flavor.contract.trader import Announcement, Trader
+from mlflow_ppo_flavor.contract.trader import Announcement, Attestation, Trader
+from mlflow_ppo_flavor.decision.installation import equipped
 from mlflow_ppo_flavor.errors import PromotionRefused, RegistryError, SpecError
+from mlflow_ppo_flavor.model.reproduction import Reproduction
 
 ANNOUNCE_TAG = "ppo.announce"
 """The registered-model tag that carries an announcement; the registry's gate reads it and doesn't keep it."""
+ATTEST_TAG = "ppo.attest"
+"""The tag of a version that carries an attestation; the registry's gate reads it and doesn't keep it."""
 _PACKAGES = ("mlflow-ppo-flavor", "mlflow", "numpy", "numba", "torch")
 _CONFLICT = 409
 # MLflow may answer with whole statements and pages
@@ -42,45 +46,97 @@ def announce_trader(
     """Tell the registry that this trader loads `reference` (`Production`, `Staging` or `@alias`) of a registered model.
 
     The model is created if it isn't there: one announces for an empty reference too. `trader_version` below the
-    installed one lowers what the trader computes to that release's; above it is a SpecError, as are a bad id or
-    reference. On a registry without the gate it warns: nobody reads the announcement. PromotionRefused, with the gate's
-    findings, where the present model can't serve this trader; RegistryError where the registry can't be reached or
-    answers otherwise.
+    installed one lowers what the trader computes to that release's, own packages stay; above it is a SpecError, as are
+    a bad id or reference. On a registry without the gate it warns: nobody reads the announcement. PromotionRefused,
+    with the gate's findings, where the present model can't serve this trader; RegistryError where the registry can't be
+    reached or answers otherwise.
     """
-    if Version(parsing.version(trader_version, "trader_version")) > Version(CURRENT_TRADER_VERSION):
-        expected = f"at most {CURRENT_TRADER_VERSION}, which is installed"
-        raise SpecError(
-            "trader_version", trader_version, expected, "upgrade mlflow-ppo-flavor: a version can't be claimed"
-        )
-    trader = Trader.released(trader_version, trader_id=trader_id, paper=paper)
     said = {
-        "trader": trader.to_dict(),
+        "trader": _trader(trader_id, trader_version, paper=paper).to_dict(),
         "reference": {"model": model, "label": reference},
         "announced_at": clock().isoformat(),
         "packages": dict(_installed()),
     }
     announcement = Announcement.from_dict(said)
-    _send(announcement)
-    return announcement
-
-
-def _send(announcement: Announcement) -> None:
-    client, reference = MlflowClient(), announcement.reference
     value = canonical_json(announcement.to_dict()).decode()
-    with answering(
-        f"{reference}: not announced", "look whether the tracking and registry URI are right, and the server up"
-    ):
+
+    def write(client: MlflowClient) -> bool:
         try:
-            client.set_registered_model_tag(reference.model, ANNOUNCE_TAG, value)
+            client.set_registered_model_tag(model, ANNOUNCE_TAG, value)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            _create(client, reference.model)
-            client.set_registered_model_tag(reference.model, ANNOUNCE_TAG, value)
-        kept = ANNOUNCE_TAG in client.get_registered_model(reference.model).tags
+            _create(client, model)
+            client.set_registered_model_tag(model, ANNOUNCE_TAG, value)
+        return ANNOUNCE_TAG in client.get_registered_model(model).tags
+
+    _send(f"{announcement.reference}: not announced", f"{announcement.reference}", "announcement", write)
+    return announcement
+
+
+def attest(
+    model: str,
+    version: int | str,
+    reproduction: Reproduction,
+    *,
+    trader_id: str,
+    trader_version: str = CURRENT_TRADER_VERSION,
+    clock: Callable[[], datetime] = _now,
+) -> Attestation:
+    """Tell the registry that this trader reproduced the golden decisions of a registered version.
+
+    `reproduction` is what `verify_model` found in a copy of it: it carries the digest. SpecError for one that didn't
+    pass every stage, and for a trader that can't be. On a registry without the gate it warns: nobody counts the
+    attestation. PromotionRefused where the version isn't what was replayed; RegistryError where the registry can't be
+    reached, doesn't have the version or answers otherwise.
+    """
+    _check_passed(reproduction)
+    trader = _trader(trader_id, trader_version)
+    said = {
+        "trader_id": trader.trader_id,
+        "trader_version": trader.version,
+        "digest": reproduction.digest,
+        "attested_at": clock().isoformat(),
+        "packages": {**dict(_installed()), **trader.packages},
+    }
+    attestation = Attestation.from_dict(said)
+    value = canonical_json(attestation.to_dict()).decode()
+
+    def write(client: MlflowClient) -> bool:
+        client.set_model_version_tag(model, str(version), ATTEST_TAG, value)
+        return ATTEST_TAG in client.get_model_version(model, str(version)).tags
+
+    place = f"{model} version {version}"
+    _send(f"{place}: not attested", place, "attestation", write)
+    return attestation
+
+
+def _check_passed(reproduction: object) -> None:
+    """Refuse what isn't the reproduction of a stored model that passed every stage."""
+    if isinstance(reproduction, Reproduction) and reproduction.reproduced and reproduction.digest:
+        return
+    found = parsing.show(reproduction)
+    if isinstance(reproduction, Reproduction):
+        found = f"one that differs in {reproduction.differs}" if reproduction.differs else "one of no stored model"
+    remedy = "replay a copy of the version with verify_model"
+    raise SpecError("reproduction", found, "a Reproduction that passed every stage", remedy)
+
+
+def _trader(trader_id: str, version: str, *, paper: bool = True) -> Trader:
+    """The trader of that version with what is installed here; SpecError for a version above the installed one."""
+    if Version(parsing.version(version, "trader_version")) > Version(CURRENT_TRADER_VERSION):
+        expected, remedy = f"at most {CURRENT_TRADER_VERSION}, which is installed", "upgrade mlflow-ppo-flavor"
+        raise SpecError("trader_version", version, expected, f"{remedy}: a version can't be claimed")
+    return equipped(Trader.released(version, trader_id=trader_id, paper=paper))
+
+
+def _send(asked: str, place: str, what: str, write: Callable[[MlflowClient], bool]) -> None:
+    """Write a tag for the gate; `write` tells whether the registry kept it, which a gate wouldn't."""
+    with answering(asked, "look whether the tracking and registry URI are right, and the server up"):
+        kept = write(MlflowClient())
     if kept:
         warnings.warn(
-            f"{reference}: the registry kept the announcement as a plain tag, expected its gate to read it: "
+            f"{place}: the registry kept the {what} as a plain tag, expected its gate to read it: "
             "start the server with --registry-store-uri ppo:<database URI>, or promotions are not checked",
             stacklevel=3,
         )

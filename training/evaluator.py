@@ -9,13 +9,12 @@ from decimal import ROUND_DOWN, Decimal
 
 import empyrical
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from mlflow_ppo_flavor.contract.spec import BarSpec, ModelSpec
 from mlflow_ppo_flavor.decision.account import apply_fill, mark
 from mlflow_ppo_flavor.decision.market import fill_at_open
+from mlflow_ppo_flavor.model.inference import Policy, infer
 from training.backtest import Backtest, Course, Engine, PolicyFunction
 
 _DAYS = {"regular": 252, "extended": 252, "continuous": 365}
@@ -85,16 +84,9 @@ def mean_score(scores: Sequence[Score]) -> Score:
     return Score(*np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0).tolist())
 
 
-def greedy(policy: nn.Module) -> PolicyFunction:
-    """The policy's most probable action, on the policy's device."""
-
-    @torch.no_grad()
-    def act(observation: NDArray[np.float32]) -> int:
-        device = next(policy.parameters()).device
-        logits, _ = policy(torch.from_numpy(observation).to(device).unsqueeze(0))
-        return int(logits.argmax(-1))
-
-    return act
+def greedy(policy: Policy) -> PolicyFunction:
+    """The policy's most probable action, by the inference that a live trader gets, to the bit."""
+    return lambda observation: int(infer(policy, observation[None])[0].argmax())
 
 
 def random_actions(spec: ModelSpec, seed: int) -> PolicyFunction:

@@ -15,8 +15,8 @@ from mlflow_ppo_flavor.decision.bars import Bars
 from mlflow_ppo_flavor.decision.market import Costs, fill_at_open
 from mlflow_ppo_flavor.errors import BarsError, SpecError
 from mlflow_ppo_flavor.model import stages
-from mlflow_ppo_flavor.model.inference import infer
-from mlflow_ppo_flavor.model.policy import ActorCritic, kind_of
+from mlflow_ppo_flavor.model.inference import Policy, infer
+from mlflow_ppo_flavor.model.policy import kind_of
 from mlflow_ppo_flavor.model.proof import Case, Golden, Segment, TableRow
 
 REGIMES, CASES_OF_REGIME, STRIDE = 4, 6, 7
@@ -28,7 +28,7 @@ _EQUITY = 100_000.0
 _FREE = Costs(spread_bps=0.0, commission_bps=0.0)
 
 
-def record_golden(policy: ActorCritic, bars: Bars) -> Golden:
+def record_golden(policy: Policy, bars: Bars) -> Golden:
     """Golden decisions of a policy on bars, 24 cases in four regimes: for training code without an environment of ours.
 
     The accounts are those of a seeded random walk of actions, filled as everywhere. Raises as `record_cases`.
@@ -44,7 +44,7 @@ def record_golden(policy: ActorCritic, bars: Bars) -> Golden:
     return record_cases(policy, bars, cases.items())
 
 
-def record_cases(policy: ActorCritic, bars: Bars, cases: Iterable[tuple[int, AccountState]]) -> Golden:
+def record_cases(policy: Policy, bars: Bars, cases: Iterable[tuple[int, AccountState]]) -> Golden:
     """Golden decisions of the given cases: (bar at whose close it is decided, account marked at that close).
 
     Of the bars is kept what the cases read. BarsError for no case, or one without its lookback and window; SpecError
@@ -66,12 +66,12 @@ def record_cases(policy: ActorCritic, bars: Bars, cases: Iterable[tuple[int, Acc
     return _recorded(policy, segments, tuple(placed))
 
 
-def _recorded(policy: ActorCritic, segments: tuple[Segment, ...], cases: tuple[Case, ...]) -> Golden:
+def _recorded(policy: Policy, segments: tuple[Segment, ...], cases: tuple[Case, ...]) -> Golden:
     """Every stage of the cases. The actions' table is at the close of the last case."""
     spec, bars = policy.spec, segments[-1].bars
     instruments = (Instrument.equity(bars.symbol), Instrument.equity(bars.symbol, fractionable=False))
     observations = stages.observations_of(segments, cases, spec)
-    logits, _ = infer(policy, observations)
+    logits, values = infer(policy, observations)
     actions = logits.argmax(axis=1).astype(np.int64)
     price = float(bars.close[cases[-1].row])
     return Golden(
@@ -84,6 +84,7 @@ def _recorded(policy: ActorCritic, segments: tuple[Segment, ...], cases: tuple[C
         digests=stages.digests_of(observations),
         samples=observations[:_SAMPLES].copy(),
         logits=logits,
+        values=values,
         actions=actions,
         margins=stages.margins_of(logits),
         decisions=stages.decisions_of(actions.tolist(), segments, cases, spec, instruments[0]),

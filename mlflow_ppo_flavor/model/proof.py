@@ -25,7 +25,7 @@ FORMAT = 1
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 _META = ("format", "spec", "recorded_with", "instruments", "segments", "cases", "digests", "decisions", "table")
-_ARRAYS = ("account_features", "samples", "logits", "actions", "margins")
+_ARRAYS = ("account_features", "samples", "logits", "values", "actions", "margins")
 _PARTS = ("time", "columns", "rows", "features")
 _MOST = 1_000_000
 
@@ -95,8 +95,9 @@ class Golden:
 
     Given: `spec`, `segments` (with their features), `cases`, `instruments`. Made: `account_features` float32[n, k];
     `digests`, the sha256 of each observation's bytes; `samples` float32[s, obs_dim], the first s observations whole;
-    `logits` float32[n, n_actions]; `actions` int64[n]; `margins` float32[n] between the two highest logits; `decisions`
-    with the first instrument; `table`, every action for accounts of every kind. `recorded_with` are package versions.
+    `logits` float32[n, n_actions]; `values` float32[n] of the critic, all NaN where the policy has none; `actions`
+    int64[n]; `margins` float32[n] between the two highest logits; `decisions` with the first instrument; `table`, every
+    action for accounts of every kind, empty where none was recorded. `recorded_with` are package versions.
     """
 
     spec: ModelSpec
@@ -108,6 +109,7 @@ class Golden:
     digests: tuple[str, ...]
     samples: Float32
     logits: Float32
+    values: Float32
     actions: Int64
     margins: Float32
     decisions: tuple[Decision, ...]
@@ -122,6 +124,11 @@ class Golden:
             arrays |= {f"segments.{i}.{name}": array for name, array in zip(_PARTS, parts, strict=True)}
         arrays["meta"] = np.frombuffer(canonical_json(self._meta()), dtype=np.uint8)
         return {name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()}
+
+    @property
+    def has_values(self) -> bool:
+        """Whether the policy had a critic."""
+        return not bool(np.isnan(self.values).all())
 
     @classmethod
     def from_tensors(cls, tensors: object, path: str = "golden") -> Golden:
@@ -143,6 +150,7 @@ class Golden:
             digests=take("digests", parsing.text),
             samples=array("samples", torch.float32, (None, spec.obs_dim)),
             logits=array("logits", torch.float32, (n, spec.n_actions)),
+            values=array("values", torch.float32, (n,)),
             actions=array("actions", torch.int64, (n,)),
             margins=array("margins", torch.float32, (n,)),
             decisions=take("decisions", Decision.from_dict),
@@ -227,21 +235,30 @@ def _array(
 
 def _check_whole(golden: Golden, path: str) -> None:
     """Refuse parts that don't belong together: a proof with a part missing proves nothing."""
-    n, window = len(golden.cases), golden.spec.window
+    n = len(golden.cases)
     if not n or len(golden.samples) > n:
         raise SpecError(f"{path}.cases", f"{n} cases and {len(golden.samples)} samples", "a case, and samples of cases")
     for name, values in (("digests", golden.digests), ("decisions", golden.decisions)):
         if len(values) != n:
             raise SpecError(f"{path}.{name}", f"{len(values)} of them", f"one for each of {n} cases")
+    if golden.has_values and not np.isfinite(golden.values).all():
+        raise SpecError(f"{path}.values", "some that aren't finite", "finite numbers, or NaN alone without a critic")
+    if not golden.instruments:
+        raise SpecError(f"{path}.instruments", "none", "the instrument that was decided for, at least")
+    for i, row in enumerate(golden.table):
+        if [len(group) for group in row.decisions] != [golden.spec.n_actions] * len(golden.instruments):
+            raise SpecError(f"{path}.table[{i}].decisions", "another number", "one for each instrument and action")
+    _check_rows(golden, path)
+
+
+def _check_rows(golden: Golden, path: str) -> None:
+    """Refuse rows that aren't their bars', and cases whose window isn't among them."""
     for i, segment in enumerate(golden.segments):
         at = segment.rows
-        if np.any(np.diff(at) <= 0) or np.any(at < 0) or np.any(at >= len(segment.bars)):
+        if not len(at) or np.any(np.diff(at) <= 0) or np.any(at < 0) or np.any(at >= len(segment.bars)):
             expected = f"rows of its {len(segment.bars)} bars, ascending"
             raise SpecError(f"{path}.segments.{i}.rows", "other rows", expected)
     for i, case in enumerate(golden.cases):
         rows = golden.segments[case.segment].rows if case.segment < len(golden.segments) else ()
-        if not np.isin(np.arange(case.row - window + 1, case.row + 1), rows).all():
+        if not np.isin(np.arange(case.row - golden.spec.window + 1, case.row + 1), rows).all():
             raise SpecError(f"{path}.cases[{i}]", f"row {case.row} of segment {case.segment}", "a bar with its window")
-    for i, row in enumerate(golden.table):
-        if [len(group) for group in row.decisions] != [golden.spec.n_actions] * len(golden.instruments):
-            raise SpecError(f"{path}.table[{i}].decisions", "another number", "one for each instrument and action")

@@ -36,16 +36,17 @@ def account_features_of(cases: Sequence[Case], spec: ModelSpec) -> Float32:
 
 def observations_of(segments: Sequence[Segment], cases: Sequence[Case], spec: ModelSpec) -> Float32:
     """Observations float32[n, obs_dim] of cases, from the market features that their segments hold."""
-    out = np.empty((len(cases), spec.obs_dim), dtype=np.float32)
-    for i, case in enumerate(cases):
+    built = []
+    for case in cases:
         segment = segments[case.segment]
         after = int(np.searchsorted(segment.rows, case.row)) + 1
-        build_observation(segment.features[after - spec.window : after], case.account, spec, out=out[i])
-    return out
+        # into no buffer of ours: that would hide numbers of another kind
+        built.append(build_observation(segment.features[after - spec.window : after], case.account, spec))
+    return np.stack(built)
 
 
 def digests_of(observations: Float32) -> tuple[str, ...]:
-    """sha256 of each observation's little-endian bytes."""
+    """sha256 of each observation's little-endian float32 bytes."""
     return tuple(sha256_hex(row.astype("<f4", copy=False).tobytes()) for row in observations)
 
 

@@ -12,6 +12,7 @@ from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.digest import model_digest
 from mlflow_ppo_flavor.contract.mlmodel import MOST_BYTES, check_events, check_values
 from mlflow_ppo_flavor.contract.spec import ModelSpec
+from mlflow_ppo_flavor.contract.vouch import Vouch
 from mlflow_ppo_flavor.errors import SpecError
 
 FLAVOR = "ppo"
@@ -24,7 +25,8 @@ FLAVOR_FORMATS = (1,)
 class Contract:
     """What a version promises. `spec` is None where it has none that can be read, and `reason` says why.
 
-    `flavored`: MLmodel lists the ppo flavor, readable or not. `golden`: its files hold golden decisions. `known` is
+    `flavored`: MLmodel lists the ppo flavor, readable or not. `golden`: its files hold golden decisions. `vouched`: who
+    takes responsibility for it without them, and why, as `Vouch.text` says it; empty where nobody does. `known` is
     False where nobody can tell whether MLmodel lists it: it couldn't be fetched, or is out of the bounds within which
     it is read. Such a contract serves for the ruling in hand alone and isn't kept.
     """
@@ -35,6 +37,7 @@ class Contract:
     golden: bool = False
     reason: str = ""
     known: bool = True
+    vouched: str = ""
 
     @classmethod
     def unknown(cls, reason: str) -> Contract:
@@ -97,7 +100,8 @@ def _parse_flavors(flavors: Mapping[str, Any]) -> Contract:
     files = ppo.get("files")
     if not isinstance(files, Mapping):
         raise SpecError("flavors.ppo.files", parsing.show(files), "a mapping of paths to sha256")
-    return Contract(True, spec, model_digest(flavors), GOLDEN_FILE in files)
+    vouched = Vouch.from_dict(ppo["vouched"], "flavors.ppo.vouched").text if "vouched" in ppo else ""
+    return Contract(True, spec, model_digest(flavors), GOLDEN_FILE in files, vouched=vouched)
 
 
 def _check_loader(pyfunc: object) -> None:

@@ -24,14 +24,17 @@ def is_reserved(key: object) -> bool:
     return isinstance(key, str) and key.strip().lower().startswith(RESERVED_PREFIX)
 
 
-def tags_of(contract: Contract, verdict: str = "") -> dict[str, str]:
-    """The tags of a version with this contract; `verdict` is the gate's last word on it, empty where there is none."""
+def tags_of(contract: Contract, verdict: str = "", attested: int = 0) -> dict[str, str]:
+    """The tags of a version with this contract.
+
+    `verdict` is the gate's last word on it, empty where there is none; `attested` by how many traders.
+    """
     tags = {}
     if contract.spec is not None:
         tags["ppo.spec"] = _cut(f"{contract.spec.family} {contract.spec.version}", LONGEST_TAG)
         tags["ppo.requires_trader"] = _cut(contract.spec.requires_trader, LONGEST_TAG)
         tags["ppo.digest"] = contract.digest
-        tags["ppo.proof"] = _proof(contract)
+        tags["ppo.proof"] = _cut(proof_of(contract, attested), LONGEST_TAG)
     elif contract.flavored:
         tags["ppo.spec"] = _cut(f"unreadable: {contract.reason}", LONGEST_TAG)
     if verdict:
@@ -39,15 +42,16 @@ def tags_of(contract: Contract, verdict: str = "") -> dict[str, str]:
     return tags
 
 
-def describe_version(text: str | None, contract: Contract, verdict: str = "") -> str:
+def describe_version(text: str | None, contract: Contract, verdict: str = "", attested: int = 0) -> str:
     """A description with the user's own text first and the gate's block after it, within MLflow's 5,000 characters.
 
-    The user's text is never cut: where both don't fit, the block shrinks to its first line, then goes.
+    `verdict` and `attested` are those of `tags_of`. The user's text is never cut: where both don't fit, the block
+    shrinks to its first line, then goes.
     """
     own = own_text(text).strip()
     if contract.spec is None:
         return own
-    for block in (_block(contract.spec, contract, verdict), _shortest(contract.spec)):
+    for block in (_block(contract.spec, contract, verdict, attested), _shortest(contract.spec)):
         whole = f"{own}\n\n{block}" if own else block
         if len(whole) <= LONGEST_DESCRIPTION:
             return whole
@@ -61,7 +65,20 @@ def own_text(text: str | None) -> str:
     return whole if kept == whole else kept.strip()
 
 
-def _block(spec: ModelSpec, contract: Contract, verdict: str) -> str:
+def proof_of(contract: Contract, attested: int = 0) -> str:
+    """How the contract of a spec is proven: by golden decisions, by whom that vouches for it, or not at all."""
+    if contract.proven:
+        traders = f", attested by {attested} trader{'s' if attested > 1 else ''}" if attested else ""
+        return f"golden decisions recorded{traders}"
+    if contract.golden:
+        return "unproven: bars not filled"
+    if not contract.vouched:
+        return "unproven: no golden decisions"
+    unfilled = contract.spec is not None and contract.spec.bars is None
+    return f"unproven: bars not filled, {contract.vouched}" if unfilled else contract.vouched
+
+
+def _block(spec: ModelSpec, contract: Contract, verdict: str, attested: int) -> str:
     actions = ", ".join(f"`{i} {name}`" for i, name in spec.action_meanings.items())
     lines = [
         _headline(spec),
@@ -69,7 +86,7 @@ def _block(spec: ModelSpec, contract: Contract, verdict: str) -> str:
         "### Contract",
         f"- **Actions** {actions}",
         f"- **Bars** {_bars(spec)}",
-        f"- **Proof** {_proof(contract)}",
+        f"- **Proof** {_cut(proof_of(contract, attested), LONGEST_TAG)}",
         f"- **Digest** `{contract.digest}`",
     ]
     if spec.breaking_changes:
@@ -95,12 +112,6 @@ def _bars(spec: ModelSpec) -> str:
     symbols = f", trained on {', '.join(spec.symbols)}" if spec.symbols else ""
     bars = spec.bars
     return _cut(f"{bars.timeframe}, {bars.adjustment}, {bars.session}, {bars.time_zone}{symbols}", LONGEST_TAG)
-
-
-def _proof(contract: Contract) -> str:
-    if contract.proven:
-        return "golden decisions recorded"
-    return "unproven: no golden decisions" if not contract.golden else "unproven: bars not filled"
 
 
 def _cut(text: str, longest: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
 from mlflow_ppo_flavor.contract.trader import Trader
-from mlflow_ppo_flavor.registry.resolution import Move, Operation, Rename, Transition
+from mlflow_ppo_flavor.registry.resolution import Move, Operation, Rename, Transition, VersionKey
 
 MOST_SHOWN = 150
 DEFAULT_TRADER = Trader.released(CURRENT_TRADER_VERSION)
@@ -45,6 +45,12 @@ def refused_announcement(trader: Trader, reference: Reference, present: int, why
         return whole
     short = str(Reference(_cut(reference.model, _LONGEST_MODEL), _cut(reference.label, _LONGEST_LABEL)))
     return f"Refused: {short} holds version {present}: {why}: {_short_trader(trader)} can't serve it"
+
+
+def refused_attestation(key: VersionKey, trader_id: str, why: str) -> str:
+    """The fact where a trader attests what the version isn't."""
+    model, trader = _cut(key.model, _LONGEST_MODEL), _cut(trader_id, _LONGEST_TRADER)
+    return f"Refused: {trader} can't attest {model} version {key.version}: {why}"
 
 
 def refused_without_effect(operation: Transition, stays: int) -> str:

@@ -10,7 +10,7 @@ from packaging.version import Version
 from mlflow_ppo_flavor.contract.compatibility import Finding, Verdict, judge
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
-from mlflow_ppo_flavor.contract.trader import Announcement, Trader
+from mlflow_ppo_flavor.contract.trader import Announcement, Attestation, Trader
 from mlflow_ppo_flavor.registry import fact
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.fact import DEFAULT_TRADER, describe
@@ -105,6 +105,20 @@ def rule_announcement(announcement: Announcement, models: Models, contracts: Con
     return Ruling(fact.refused_announcement(trader, reference, present, _why(verdict)), verdict)
 
 
+def rule_attestation(key: VersionKey, attestation: Attestation, contract: Contract) -> Ruling:
+    """May this trader attest a version with this contract? Only one with golden decisions, and the digest that it has.
+
+    Whether the trader may run it is another question: it replays what may be promoted one day.
+    """
+    trader = attestation.trader_id
+    finding = _judge_attestation(key, attestation, contract)
+    if finding is None:
+        told = f"trader {trader} ({attestation.trader_version}) reproduced {key.model} version {key.version}"
+        return Ruling(told, Verdict((), strict=True))
+    why = contract.reason if contract.spec is None else f"{finding.found}, {finding.expected}"
+    return Ruling(fact.refused_attestation(key, trader, why), Verdict((finding,), strict=True))
+
+
 def judge_fleet(reference: Reference, contract: Contract, fleet: Fleet) -> list[tuple[Trader, Verdict]]:
     """The verdict of every trader that announced for a reference on a version with this contract, the weakest first.
 
@@ -143,7 +157,7 @@ def judge_trader(contract: Contract, trader: Trader, place: str = "") -> Verdict
     """May this trader run a version with this contract? `place` goes before the findings' own places."""
     if contract.spec is None:
         return Verdict((_judge_contract(contract, place),), strict=True)
-    verdict = judge(contract.spec, trader, proven=contract.golden, strict=True)
+    verdict = judge(contract.spec, trader, proven=contract.golden, strict=True, vouched=contract.vouched)
     where = f"{place}, {describe(trader)}, " if place else ""
     return replace(verdict, findings=tuple(replace(f, place=f"{where}{f.place}") for f in verdict.findings))
 
@@ -155,6 +169,20 @@ def _judge_contract(contract: Contract, place: str) -> Finding:
         code, remedy = "unknown_contract", f"try again once it can be read, or {remedy}"
     expected = "a trader needs a contract that can be read"
     return Finding(code, "safety", place or "model", contract.reason, expected, remedy)
+
+
+def _judge_attestation(key: VersionKey, attestation: Attestation, contract: Contract) -> Finding | None:
+    """What is wrong with an attestation; None where nothing is."""
+    place = f"version {key.version}"
+    if contract.spec is None:
+        return _judge_contract(contract, place)
+    if not contract.golden:
+        remedy = "record golden decisions with the code that trained it, and register that"
+        return Finding("unproven", "safety", place, "no golden decisions", "there is nothing to reproduce", remedy)
+    if attestation.digest != contract.digest:
+        found, expected = f"digest {attestation.digest[:12]}…", f"the version has {contract.digest[:12]}…"
+        return Finding("digest", "safety", place, found, expected, "fetch the version, replay that and attest it")
+    return None
 
 
 def _why(verdict: Verdict) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,10 +14,10 @@ from mlflow.utils.time import get_current_time_millis
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from mlflow_ppo_flavor.contract.trader import Announcement
+from mlflow_ppo_flavor.contract.trader import Announcement, Attestation
 from mlflow_ppo_flavor.registry import fleet, history
 from mlflow_ppo_flavor.registry.artifacts import read_contract
-from mlflow_ppo_flavor.registry.contracts import Contract
+from mlflow_ppo_flavor.registry.case import Answer, Case, InHand, refusal
 from mlflow_ppo_flavor.registry.gate import (
     Contracts,
     Fleet,
@@ -26,10 +25,18 @@ from mlflow_ppo_flavor.registry.gate import (
     moved_references,
     rule,
     rule_announcement,
+    rule_attestation,
     rule_unknown,
 )
 from mlflow_ppo_flavor.registry.history import Occasion
-from mlflow_ppo_flavor.registry.resolution import DeleteModel, Models, Operation, Rename, VersionKey, without_effect
+from mlflow_ppo_flavor.registry.resolution import (
+    DeleteModel,
+    DeleteVersion,
+    Operation,
+    Rename,
+    VersionKey,
+    without_effect,
+)
 from mlflow_ppo_flavor.registry.session import JoiningSessionMaker
 from mlflow_ppo_flavor.registry.standing import Standing, Unread
 
@@ -37,27 +44,6 @@ from mlflow_ppo_flavor.registry.standing import Standing, Unread
 _BATCH = 100
 _ROUNDS = 1_000
 _logger = logging.getLogger(__name__)
-InHand = dict[Unread, Contract]
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """What the gate knows of the models that an operation touches; `unread` has to be read before it can rule."""
-
-    guarded: bool
-    models: Models
-    fleet: Fleet
-    contracts: Contracts
-    unread: Sequence[Unread] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """How one attempt ended: MLflow's result, the ruling (None for an unguarded model), or what to read first."""
-
-    result: Any = None
-    ruling: Ruling | None = None
-    unread: Sequence[Unread] = ()
 
 
 class Guard:
@@ -74,11 +60,20 @@ class Guard:
     def announce(self, announcement: Announcement, require_model: Callable[[Session], Any]) -> None:
         """Keep a trader's announcement; 409 with every finding while its reference loads what it can't run."""
 
-        def decide(session: Session, in_hand: InHand) -> _Answer:
+        def decide(session: Session, in_hand: InHand) -> Answer:
             require_model(session)
             return self._decide_announcement(session, announcement, in_hand)
 
         self._settle((announcement.reference.model,), decide)
+
+    def attest(self, key: VersionKey, attestation: Attestation, require_version: Callable[[Session], Any]) -> None:
+        """Keep a trader's attestation; 409 with the finding where the version's contract isn't what it replayed."""
+
+        def decide(session: Session, in_hand: InHand) -> Answer:
+            require_version(session)
+            return self._decide_attestation(session, key, attestation, in_hand)
+
+        self._settle((key.model,), decide)
 
     def learn(self, model: str, version: int) -> None:
         """Read the contract of a version just registered. Where that fails it is read when it is first needed."""
@@ -112,7 +107,7 @@ class Guard:
         """Every announcement for a model's references."""
         return fleet.fleet_of(session, self._workspace(), (model,))
 
-    def _settle(self, names: Sequence[str], decide: Callable[[Session, InHand], _Answer]) -> Any:
+    def _settle(self, names: Sequence[str], decide: Callable[[Session, InHand], Answer]) -> Any:
         in_hand: InHand = {}
         for _ in range(_ROUNDS):
             with self.transaction(names) as session:
@@ -127,18 +122,18 @@ class Guard:
             error_code=RESOURCE_CONFLICT,
         )
 
-    def _decide(self, session: Session, operation: Operation, write: Callable[[], Any], in_hand: InHand) -> _Answer:
+    def _decide(self, session: Session, operation: Operation, write: Callable[[], Any], in_hand: InHand) -> Answer:
         case = self._case(session, operation.models, operation.versions)
         needed = {move.after for move in moved_references(operation, case.models, case.fleet) if move.after}
         if not case.guarded:
             if not needed and without_effect(case.models, operation) is None:
-                return _Answer(write())
+                return Answer(write())
             unread = [found for found in self.standing(session).unread(operation.models) if found not in in_hand]
             if unread:
-                return _Answer(unread=unread)
+                return Answer(unread=unread)
         case = self._with_contracts(session, case, needed, in_hand)
         if case.unread:
-            return _Answer(unread=case.unread)
+            return Answer(unread=case.unread)
         if not case.guarded:
             return self._decide_unknown(session, operation, write, case)
         ruling = rule(operation, case.models, case.contracts, case.fleet)
@@ -148,17 +143,17 @@ class Guard:
         if ruling.moves or not ruling.allowed:
             self._show(session, ruling, case.contracts)
             self._record(session, operation.model, operation.to_dict(), ruling, case)
-        return _Answer(result, ruling)
+        return Answer(result, ruling)
 
-    def _decide_unknown(self, session: Session, operation: Operation, write: Callable[[], Any], case: _Case) -> _Answer:
+    def _decide_unknown(self, session: Session, operation: Operation, write: Callable[[], Any], case: Case) -> Answer:
         """An operation on a model that, as far as anybody knows, isn't guarded: it is recorded only where refused."""
         ruling = rule_unknown(operation, case.models, case.contracts)
         if ruling is None:
-            return _Answer(write())
+            return Answer(write())
         self._record(session, operation.model, operation.to_dict(), ruling, case)
-        return _Answer(None, ruling)
+        return Answer(None, ruling)
 
-    def _decide_announcement(self, session: Session, announcement: Announcement, in_hand: InHand) -> _Answer:
+    def _decide_announcement(self, session: Session, announcement: Announcement, in_hand: InHand) -> Answer:
         reference = announcement.reference
         case = self._case(session, (reference.model,), ())
         model = case.models.get(reference.model)
@@ -166,21 +161,36 @@ class Guard:
         needed = {VersionKey(reference.model, present)} if present is not None else set()
         case = self._with_contracts(session, case, needed, in_hand)
         if case.unread:
-            return _Answer(unread=case.unread)
+            return Answer(unread=case.unread)
         ruling = rule_announcement(announcement, case.models, case.contracts)
         if ruling.allowed:
             fleet.put(session, self._occasion(), announcement)
         told = {"kind": "announce", **history.told(announcement)}
         self._record(session, reference.model, told, ruling, case)
-        return _Answer(None, ruling)
+        return Answer(None, ruling)
 
-    def _case(self, session: Session, names: Sequence[str], versions: Sequence[int]) -> _Case:
+    def _decide_attestation(
+        self, session: Session, key: VersionKey, attestation: Attestation, in_hand: InHand
+    ) -> Answer:
+        case = self._with_contracts(session, self._case(session, (key.model,), ()), {key}, in_hand)
+        if case.unread:
+            return Answer(unread=case.unread)
+        contract, standing, occasion = case.contracts[key], self.standing(session), self._occasion()
+        ruling = rule_attestation(key, attestation, contract)
+        if ruling.allowed:
+            standing.attest(occasion, key, attestation)
+            standing.introduce(key, contract)
+        told = {"kind": "attest", "version": key.version, **history.attested(attestation)}
+        self._record(session, key.model, told, ruling, case)
+        return Answer(None, ruling)
+
+    def _case(self, session: Session, names: Sequence[str], versions: Sequence[int]) -> Case:
         standing = self.standing(session)
         announced = fleet.fleet_of(session, self._workspace(), names)
         guarded = bool(announced) or standing.is_flavored(names)
-        return _Case(guarded, standing.models(names, versions), announced, {})
+        return Case(guarded, standing.models(names, versions), announced, {})
 
-    def _with_contracts(self, session: Session, case: _Case, needed: set[VersionKey], in_hand: InHand) -> _Case:
+    def _with_contracts(self, session: Session, case: Case, needed: set[VersionKey], in_hand: InHand) -> Case:
         standing = self.standing(session)
         kept = standing.contracts(needed) if needed else {}
         missing = [
@@ -190,7 +200,7 @@ class Guard:
         ]
         contracts = kept | {found.key: in_hand[found] for found in missing if found in in_hand}
         unread = [found for found in missing if found not in in_hand]
-        return _Case(case.guarded, case.models, case.fleet, contracts, unread)
+        return Case(case.guarded, case.models, case.fleet, contracts, unread)
 
     def _read(self, unread: Sequence[Unread]) -> InHand:
         """Read a batch of contracts, up to the first that has the flavor: it makes its model guarded.
@@ -218,6 +228,8 @@ class Guard:
             self.standing(session).rename(operation.model, operation.new_name)
         elif isinstance(operation, DeleteModel):
             self.standing(session).forget(operation.model)
+        elif isinstance(operation, DeleteVersion):
+            self.standing(session).forget(operation.model, operation.version)
 
     def _show(self, session: Session, ruling: Ruling, contracts: Contracts) -> None:
         """The verdict on the pages of the versions that it speaks of."""
@@ -229,19 +241,8 @@ class Guard:
                 told = f"{now:%Y-%m-%d %H:%M:%S} UTC {ruling.fact}"
                 self.standing(session).tell(key, contracts[move.after], told)
 
-    def _record(self, session: Session, model: str, told: dict[str, Any], ruling: Ruling, case: _Case) -> None:
+    def _record(self, session: Session, model: str, told: dict[str, Any], ruling: Ruling, case: Case) -> None:
         history.record(session, self._occasion(), model, told, ruling, case.fleet, case.contracts)
 
     def _occasion(self) -> Occasion:
         return Occasion(get_current_time_millis(), self._workspace(), history.requester())
-
-
-def refusal(ruling: Ruling) -> MlflowException:
-    """The error of a refused operation: HTTP 409, the fact first, the findings as JSON beside it."""
-    return MlflowException(
-        ruling.message,
-        error_code=RESOURCE_CONFLICT,
-        findings=[finding.to_dict() for finding in ruling.verdict.findings],
-        verdict={"allowed": ruling.verdict.allowed, "strict": ruling.verdict.strict},
-        moves=[move.to_dict() for move in ruling.moves],
-    )

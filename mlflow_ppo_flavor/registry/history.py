@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract.digest import canonical_json
-from mlflow_ppo_flavor.contract.trader import Announcement
+from mlflow_ppo_flavor.contract.trader import Announcement, Attestation
 from mlflow_ppo_flavor.registry.gate import Contracts, Fleet, Ruling
 from mlflow_ppo_flavor.registry.tables import HISTORY
 
@@ -62,6 +62,12 @@ def told(announcement: Announcement) -> dict[str, Any]:
         "version": trader.version,
         "paper": trader.paper,
     }
+
+
+def attested(attestation: Attestation) -> dict[str, Any]:
+    """An attestation in short, without the package versions."""
+    kept = ("trader_id", "trader_version", "digest", "attested_at")
+    return {name: getattr(attestation, name) for name in kept}
 
 
 def requester() -> str:

@@ -21,8 +21,11 @@ from sqlalchemy.orm import Session
 from mlflow_ppo_flavor.contract.digest import canonical_json
 from mlflow_ppo_flavor.contract.reference import PROTECTED_STAGES
 from mlflow_ppo_flavor.contract.spec import ModelSpec
+from mlflow_ppo_flavor.contract.trader import Attestation
+from mlflow_ppo_flavor.registry import attestations
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.display import VERDICT_TAG, describe_version, tags_of
+from mlflow_ppo_flavor.registry.history import Occasion
 from mlflow_ppo_flavor.registry.resolution import Models, RegisteredModel, VersionKey
 from mlflow_ppo_flavor.registry.tables import CONTRACTS
 
@@ -102,13 +105,26 @@ class Standing:
         self._session.execute(insert(CONTRACTS), {**key, **values})
 
     def rename(self, name: str, new_name: str) -> None:
-        """Contracts go along with a model's new name; announcements stay: traders go on loading the old one."""
+        """Contracts and attestations go along with a model's new name; announcements stay: traders go on loading the
+        old one.
+        """
         self.forget(new_name)
         self._session.execute(update(CONTRACTS).where(self._contracts_of([name])).values(model=new_name))
+        attestations.rename(self._session, self._workspace, name, new_name)
 
-    def forget(self, name: str) -> None:
-        """Drop the contracts of a model that was deleted."""
-        self._session.execute(delete(CONTRACTS).where(self._contracts_of([name])))
+    def forget(self, name: str, version: int | None = None) -> None:
+        """Drop what is kept of a model that was deleted; of one deleted version its attestations alone, since its
+        contract still says that the model is guarded.
+        """
+        if version is None:
+            self._session.execute(delete(CONTRACTS).where(self._contracts_of([name])))
+        attestations.forget(self._session, self._workspace, name, version)
+
+    def attest(self, occasion: Occasion, key: VersionKey, attestation: Attestation) -> None:
+        """Keep a trader's attestation of a version that is there."""
+        origin = self._origin(key)
+        if origin is not None:
+            attestations.put(self._session, occasion, key, origin, attestation)
 
     def verdict_of(self, key: VersionKey) -> str:
         """The gate's last word on a version; empty where there is none."""
@@ -119,14 +135,28 @@ class Standing:
 
     def introduce(self, key: VersionKey, contract: Contract) -> None:
         """Write what a version's page shows of its contract."""
-        verdict = self.verdict_of(key)
-        self._put_tags(key, tags_of(contract, verdict))
-        self._put_block(key, contract, verdict)
+        self._put_tags(key, tags_of(contract, self.verdict_of(key), self._attested(key)))
+        self._put_block(key, contract)
 
     def tell(self, key: VersionKey, contract: Contract, verdict: str) -> None:
         """Write the gate's last word on a version."""
         self._put_tags(key, tags_of(Contract(flavored=False), verdict))
-        self._put_block(key, contract, verdict)
+        self._put_block(key, contract)
+
+    def describe(self, key: VersionKey, contract: Contract, text: str | None) -> str:
+        """A version's description: this text, and the block of the gate's."""
+        return describe_version(text, contract, self.verdict_of(key), self._attested(key))
+
+    def _attested(self, key: VersionKey) -> int:
+        """How many traders attested a version."""
+        origin = self._origin(key)
+        return 0 if origin is None else attestations.count(self._session, self._workspace, key, origin)
+
+    def _origin(self, key: VersionKey) -> tuple[int, str] | None:
+        """When a version was created and where it lies, which tells it from another of that number."""
+        query = select(func.coalesce(_V.creation_time, 0), _LOCATION)
+        found = self._session.execute(query.where(self._versions_of([key.model]), _V.version == key.version)).first()
+        return None if found is None else (found[0], found[1])
 
     def _put_tags(self, key: VersionKey, tags: Mapping[str, str]) -> None:
         identity = {"workspace": self._workspace, "name": key.model, "version": key.version}
@@ -135,12 +165,12 @@ class Standing:
         if rows:
             self._session.execute(insert(_TAGS), rows)
 
-    def _put_block(self, key: VersionKey, contract: Contract, verdict: str) -> None:
+    def _put_block(self, key: VersionKey, contract: Contract) -> None:
         if contract.spec is None:
             return
         here = and_(_V.workspace == self._workspace, _V.name == key.model, _V.version == key.version)
         text = self._session.execute(select(_V.description).where(here)).scalar()
-        described = describe_version(text, contract, verdict)
+        described = self.describe(key, contract, text)
         if described != text:
             self._session.execute(update(_VERSIONS).where(here).values(description=described))
 
@@ -175,12 +205,13 @@ def _row(contract: Contract) -> dict[str, Any]:
         "digest": contract.digest,
         "golden": contract.golden,
         "reason": contract.reason,
+        "vouched": contract.vouched,
     }
 
 
 def _contract(row: Any) -> Contract:
     spec = None if row["spec"] is None else _spec(row["spec"])
-    return Contract(row["flavored"], spec, row["digest"], row["golden"], row["reason"])
+    return Contract(row["flavored"], spec, row["digest"], row["golden"], row["reason"], vouched=row["vouched"])
 
 
 @lru_cache(maxsize=256)

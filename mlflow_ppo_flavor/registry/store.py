@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from urllib.parse import urlparse
@@ -15,11 +17,16 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from mlflow.utils.uri import extract_db_type_from_uri
-from mlflow.utils.validation import _validate_model_version, _validate_registered_model_tag
+from mlflow.utils.validation import (
+    _validate_model_version,
+    _validate_model_version_tag,
+    _validate_registered_model_tag,
+)
 from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.errors import SpecError
-from mlflow_ppo_flavor.registry.display import describe_version, is_reserved, own_text
+from mlflow_ppo_flavor.registry.attestations import ATTEST_TAG, parse_attestation
+from mlflow_ppo_flavor.registry.display import is_reserved, own_text
 from mlflow_ppo_flavor.registry.fleet import ANNOUNCE_TAG, FLEET_TAG, fleet_tag, parse_announcement
 from mlflow_ppo_flavor.registry.guard import Guard
 from mlflow_ppo_flavor.registry.resolution import (
@@ -128,7 +135,7 @@ class GuardMixin(SqlAlchemyStore):
             standing = self._guard.standing(session)
             contract = standing.contracts([key]).get(key)
             if contract is not None and contract.spec is not None:
-                description = describe_version(description, contract, standing.verdict_of(key))
+                description = standing.describe(key, contract, description)
             return self._mlflow.update_model_version(name, key.version, description)
 
     def get_registered_model(self, name: str) -> Any:
@@ -154,7 +161,10 @@ class GuardMixin(SqlAlchemyStore):
         self._mlflow.delete_registered_model_tag(name, key)
 
     def set_model_version_tag(self, name: str, version: Any, tag: Any) -> None:
-        """Set a version's tag that isn't the gate's."""
+        """Set a tag. `ppo.attest` goes to the guard's tables and isn't kept as a tag; the gate's own are refused."""
+        if tag.key == ATTEST_TAG:
+            self._attest(name, version, tag)
+            return
         _refuse_reserved(tag.key)
         self._mlflow.set_model_version_tag(name, version, tag)
 
@@ -164,12 +174,21 @@ class GuardMixin(SqlAlchemyStore):
         self._mlflow.delete_model_version_tag(name, version, key)
 
     def _announce(self, name: str, tag: RegisteredModelTag) -> None:
-        try:
+        with _as_invalid():
             announcement = parse_announcement(name, tag.value)
-        except SpecError as error:
-            raise MlflowException(str(error), INVALID_PARAMETER_VALUE, path=error.path) from error
         _validate_registered_model_tag(tag.key, tag.value)
         self._guard.announce(announcement, partial(self._require_model, name))
+
+    def _attest(self, name: str, version: Any, tag: Any) -> None:
+        with _as_invalid():
+            attestation = parse_attestation(tag.value)
+        _validate_model_version_tag(tag.key, tag.value)
+        key = VersionKey(name, _validate_model_version(version))
+        self._guard.attest(key, attestation, partial(self._require_version, key))
+
+    def _require_version(self, key: VersionKey, session: Session) -> None:
+        """MLflow's own error where the version isn't there."""
+        self._mlflow._get_sql_model_version(session, key.model, key.version)  # noqa: SLF001 its own method
 
     def _require_model(self, name: str, session: Session) -> None:
         """MLflow's own error where the model isn't registered."""
@@ -196,6 +215,15 @@ def open_store(store_uri: str) -> GuardMixin:
         )
     kind = GuardedWorkspaceStore if MLFLOW_ENABLE_WORKSPACES.get() else GuardedStore
     return kind(db_uri, read_db_uri=os.environ.get("_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE"))
+
+
+@contextmanager
+def _as_invalid() -> Iterator[None]:
+    """What can't be read is the client's fault: 400, with the dotted path."""
+    try:
+        yield
+    except SpecError as error:
+        raise MlflowException(str(error), INVALID_PARAMETER_VALUE, path=error.path) from error
 
 
 def _refuse_reserved(key: object) -> None:

@@ -16,9 +16,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    inspect,
     text,
 )
 from sqlalchemy.orm import Session
+from sqlalchemy.schema import CreateColumn
 
 METADATA = MetaData()
 DATABASES = ("sqlite", "postgresql")
@@ -39,6 +41,7 @@ CONTRACTS = Table(
     Column("digest", String(64), nullable=False),
     Column("golden", Boolean, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("vouched", Text, nullable=False, server_default=""),
 )
 
 ANNOUNCEMENTS = Table(
@@ -49,6 +52,20 @@ ANNOUNCEMENTS = Table(
     Column("label", String(256), primary_key=True),
     Column("trader_id", String(64), primary_key=True),
     Column("announcement", Text, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("who", String(256), nullable=False),
+)
+
+ATTESTATIONS = Table(
+    "ppo_attestations",
+    METADATA,
+    Column("workspace", String(63), primary_key=True),
+    Column("model", String(256), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("trader_id", String(64), primary_key=True),
+    Column("created", BigInteger, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("attestation", Text, nullable=False),
     Column("received_at", BigInteger, nullable=False),
     Column("who", String(256), nullable=False),
 )
@@ -77,7 +94,17 @@ def create_tables(engine: Engine) -> None:
     with engine.connect() as connection:
         begin_writing(connection, [])
         METADATA.create_all(connection)
+        _add_columns(connection)
         connection.commit()
+
+
+def _add_columns(connection: Connection) -> None:
+    """Add the columns that an earlier version's tables don't have; each has a default that is right for its rows."""
+    present = {column["name"] for column in inspect(connection).get_columns(CONTRACTS.name)}
+    for column in CONTRACTS.columns:
+        if column.name not in present:
+            definition = CreateColumn(column).compile(connection)
+            connection.execute(text(f"ALTER TABLE {CONTRACTS.name} ADD COLUMN {definition}"))
 
 
 def begin_writing(connection: Connection | Session, names: Iterable[str]) -> None:

@@ -4,8 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from mlflow_ppo_flavor.cli.spec.command import SUBCOMMANDS, command
 from mlflow_ppo_flavor.contract.releases import MODEL_SPECS
 from tests.cli.commands import mlflow_ppo
 from tests.registry.model_folders import SKLEARN_FLAVORS, ppo_flavors, trained, write_mlmodel
@@ -24,6 +26,13 @@ def test_list_as_json() -> None:
         "breaking_changes": "7 sized actions; 59 features: the position is observed",
         "fingerprint": MODEL_SPECS["2.7.0"].fingerprint,
     }
+
+
+def test_the_table_says_of_every_subcommand_what_its_own_help_says() -> None:
+    for name, entry in SUBCOMMANDS.items():
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        assert found.get_short_help_str(limit=200).rstrip(".") == entry.help.rstrip(".")
 
 
 def test_list_as_text() -> None:

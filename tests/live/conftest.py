@@ -10,6 +10,7 @@ import pytest
 
 from tests.live.meddled import MeddledExchange
 from tests.live.trading import FIRST, SYMBOL, Floor, Registry, always, registry_in
+from tests.own_packages import install  # noqa: F401 a fixture
 from tests.registry import databases
 from tests.training.markets import BUY_75, bars
 

@@ -1,5 +1,6 @@
 """What the journal remembers, over restarts, and what it refuses."""
 
+import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from live.journal import Conduct, Journal, Standing
 from live.journal_file import NAME
 from live.record import DecisionRecord
 from live.ticket import OrderReport, Ticket
+from mlflow_ppo_flavor.contract.digest import canonical_json
 from mlflow_ppo_flavor.decision.account import AccountState
 from mlflow_ppo_flavor.decision.market import Fill
 from mlflow_ppo_flavor.errors import JournalError, SpecError
@@ -261,6 +263,8 @@ def test_records_are_read_back_as_written() -> None:
     for action in range(7):
         made = record(action=action)
         assert DecisionRecord.from_dict(made.to_dict()) == made
+    uncritical = replace(record(), value=None)
+    assert DecisionRecord.from_dict(json.loads(canonical_json(uncritical.to_dict()))) == uncritical
     with pytest.raises(SpecError, match="observation_sha256: found 'x', expected 64 hexadecimal digits"):
         DecisionRecord.from_dict(record().to_dict() | {"observation_sha256": "x"})
     wrong = record().to_dict() | {"decision": record().decision.to_dict() | {"size": 2}}

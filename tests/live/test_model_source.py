@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 
 import mlflow_ppo_flavor as ppo
 from live.identity import installed_trader
-from live.model_source import LoadedModel, ModelSource, RefusedModel, Terms
+from live.model_source import LoadedModel, ModelSource, RefusedModel
+from live.verification import Terms
 from mlflow_ppo_flavor.contract.digest import file_sha256
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.errors import ObservationError, RegistryError, SpecError

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from torch import nn
 
 from live.desk import Rooms
 from live.exchange.server import ExchangeServer
@@ -30,6 +31,8 @@ from mlflow_ppo_flavor.decision.action import Instrument
 from mlflow_ppo_flavor.decision.bar_time import exchange_zone
 from mlflow_ppo_flavor.decision.bars import Bars
 from mlflow_ppo_flavor.decision.market import Costs
+from mlflow_ppo_flavor.model.inference import Policy
+from mlflow_ppo_flavor.model.onnx_export import export_module
 from tests import tiers
 from tests.live.trading import CAPITAL, SPEC, SYMBOL, Floor, Registry, golden_of, lively
 from tests.training.markets import bars as daily_bars
@@ -72,6 +75,12 @@ def minute_bars() -> Bars:
     return Bars.from_frame(frame, symbol=SYMBOL, spec=BarSpec("1Min", "raw"))
 
 
+def exported(seed: int, spec: ModelSpec) -> Policy:
+    """The same network as somebody else's module, which has no critic."""
+    native = lively(seed, spec)
+    return export_module(nn.Sequential(native.trunk, native.actor), spec)
+
+
 @dataclass(frozen=True)
 class Case:
     """What is traded by which policy, started at so many bars."""
@@ -80,6 +89,7 @@ class Case:
     series: Callable[[], Bars]
     starts: int
     seed: int
+    policy: Callable[[int, ModelSpec], Policy] = lively
 
 
 RELEASED = MODEL_SPECS["2.7.0"].for_bars(timeframe="1Day", adjustment="all", symbols=(SYMBOL,))
@@ -88,6 +98,7 @@ CASES = {
     "days, going short": Case(
         replace(SPEC, sizing=replace(SPEC.sizing, allow_short=True)), daily_bars, tiers.START_BARS // 2, seed=1
     ),
+    "days, a module through ONNX": Case(SPEC, daily_bars, tiers.START_BARS // 8, seed=1, policy=exported),
     "days, all of 2.7.0": Case(RELEASED, daily_bars, tiers.START_BARS // 8, seed=2),
 }
 
@@ -189,7 +200,7 @@ def test_trader_and_environment_agree_to_the_bit_wherever_they_start_and_die(
     name: str, registry: Registry, tmp_path: Path
 ) -> None:
     case, series = CASES[name], CASES[name].series()
-    policy = lively(case.seed, case.spec)
+    policy = case.policy(case.seed, case.spec)
     registry.promote(registry.log(policy, golden_of(policy, series)))
     engine = Engine.prepare(series, case.spec, Instrument.equity(SYMBOL), Costs())
     deaths: Counter[str] = Counter()

@@ -33,7 +33,7 @@ def test_it_dies_comes_back_and_ends_without_buying_anything_twice(registry: Reg
         first.kill()
     assert statuses(buying) == ["accepted"]
     with running(["live", *given], variables) as second:
-        second.says("verified")
+        second.says("verified, spec 2.7.0, 80 golden decisions reproduced")
         time.sleep(0.3)
         assert statuses(buying) == ["accepted"]
         buying.exchange.advance(events=1)
@@ -47,6 +47,7 @@ def test_it_dies_comes_back_and_ends_without_buying_anything_twice(registry: Reg
     buying.exchange.advance(bars=1)
     with running(["live", *given, "--resume"], variables) as third:
         third.says("decided: ")
+        third.says("version 1: attested: 80 decisions reproduced")
         assert statuses(buying) == ["filled", "accepted"]
         code, seconds = third.stop()
         assert code == 0, third.text

@@ -56,7 +56,7 @@ def position(trader: LiveTrader) -> Decimal:
 
 def test_it_tells_what_it_loaded_and_begins_with_its_capital(buying: Floor) -> None:
     with buying.trader() as trader:
-        assert buying.told == [f"{MODEL}/Production version 1: verified, spec 2.7.0"]
+        assert buying.told == [f"{MODEL}/Production version 1: verified, spec 2.7.0, 80 golden decisions reproduced"]
         assert trader.equity == CAPITAL
         assert (trader.model.version, position(trader)) == (1, 0)
 

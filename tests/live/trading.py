@@ -16,14 +16,16 @@ import torch
 from mlflow import MlflowClient
 
 import mlflow_ppo_flavor as ppo
+from live.attestor import Attesting
 from live.desk import Rooms
 from live.exchange.order import Order
 from live.exchange.server import ExchangeServer
 from live.identity import installed_trader
 from live.journal import Journal
-from live.model_source import LoadedModel, ModelSource, Terms
+from live.model_source import LoadedModel, ModelSource
 from live.risk import RiskLimits
 from live.trader import LiveTrader, Mandate
+from live.verification import Terms
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.decision.bars import Bars
@@ -149,7 +151,9 @@ def source_of(
 
 @dataclass
 class Floor:
-    """An exchange, a state directory, and what traders have told. `url` is where traders look for the exchange."""
+    """An exchange, a state directory, and what traders have told. `url` is where traders look for the exchange;
+    `attesting` makes what attests for them.
+    """
 
     exchange: MeddledExchange | ExchangeServer
     state_dir: Path
@@ -157,6 +161,7 @@ class Floor:
     label: str = "Production"
     terms: Terms = TERMS
     mandate: Mandate = MANDATE
+    attesting: Callable[[ModelSource], Attesting | None] = lambda source: None
     told: list[str] = field(default_factory=list)
 
     @contextmanager
@@ -183,7 +188,8 @@ class Floor:
             return adapt(build(model))
 
         source = source_of(self.label, terms=self.terms)
-        return LiveTrader(rooms, source, replace(self.mandate, **mandate), self.told.append)
+        told, attesting = self.told.append, self.attesting(source)
+        return LiveTrader(rooms, source, replace(self.mandate, **mandate), told, attesting=attesting)
 
     def crash_image(self, number: int) -> None:
         """Go on in a copy of the state directory as it is on disk now: what a process that dies now leaves behind."""

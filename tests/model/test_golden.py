@@ -1,11 +1,13 @@
 """Recording golden decisions: which cases, from what, and that every stage is what the shared functions make of it."""
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 import mlflow_ppo_flavor as ppo
 from mlflow_ppo_flavor.contract.releases import MODEL_SPECS
@@ -17,8 +19,9 @@ from mlflow_ppo_flavor.decision.market import Costs, fill_at_open
 from mlflow_ppo_flavor.decision.observation import build_observation
 from mlflow_ppo_flavor.errors import BarsError, SpecError
 from mlflow_ppo_flavor.model.golden import record_cases
+from mlflow_ppo_flavor.model.proof import Golden
 from tests.model.policies import SPEC, policy_of, small_bars, small_golden, small_policy
-from training.series import mean_reverting_bars
+from training.series import demo_bars, mean_reverting_bars
 
 LEAST = lookback_of(SPEC.market_features) + SPEC.window - 1
 
@@ -35,8 +38,9 @@ def test_each_case_is_what_the_shared_functions_make_of_its_bars() -> None:
         observation = build_observation(window, case.account, SPEC)
         if i < len(golden.samples):
             np.testing.assert_array_equal(golden.samples[i], observation)
-        logits = small_policy()(torch.from_numpy(observation[None]))[0][0].detach().numpy()
+        logits, value = (out[0].detach().numpy() for out in small_policy()(torch.from_numpy(observation[None])))
         np.testing.assert_allclose(golden.logits[i], logits, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(golden.values[i], value, rtol=1e-5, atol=1e-6)
         first, second = np.sort(golden.logits[i])[::-1][:2]
         assert golden.actions[i] == golden.logits[i].argmax()
         assert golden.margins[i] == first - second
@@ -164,3 +168,56 @@ def test_features_that_this_version_does_not_compute_are_refused() -> None:
     spec = ModelSpec.from_dict({**SPEC.to_dict(), "features": ["return_1@1", "moon_phase@1"]})
     with pytest.raises(SpecError, match=r"^features\[1\]: found moon_phase@1"):
         ppo.record_golden(policy_of(spec), small_bars())
+
+
+REGIMES = ("regime_up@1", "regime_down@1", "regime_range@1", "regime_volatile@1")
+
+
+def released(version: str, allow_short: bool) -> ModelSpec:
+    """A released spec for daily bars, that may go short or not."""
+    spec = replace(MODEL_SPECS[version], sizing=Sizing(allow_short=allow_short))
+    return spec.for_bars(timeframe="1Day", adjustment="all")
+
+
+def dominant_regimes(golden: Golden) -> set[str]:
+    """The likeliest regime at the bar of each case."""
+    columns = [golden.spec.market_features.index(name) for name in REGIMES]
+    found = set()
+    for case in golden.cases:
+        segment = golden.segments[case.segment]
+        at = segment.features[np.searchsorted(segment.rows, case.row), columns]
+        found.add(REGIMES[int(at.argmax())])
+    return found
+
+
+@pytest.mark.parametrize("allow_short", [False, True])
+@pytest.mark.parametrize("version", MODEL_SPECS)
+def test_released_specs_on_real_bars(version: str, allow_short: bool) -> None:
+    """Several regimes and years, every action for every account and instrument, a few hundred kilobytes."""
+    spec, bars = released(version, allow_short), demo_bars("AAPL")
+    golden = ppo.record_golden(policy_of(spec, hidden_dims=(4,)), bars)
+    assert len(dominant_regimes(golden)) >= 3
+    years = {str(golden.segments[case.segment].bars.to_frame()["time"][case.row])[:4] for case in golden.cases}
+    assert len(years) >= 4
+    names = ["flat", "long", "at the cap", "in drawdown", "short"]
+    assert [row.name for row in golden.table] == names[: 5 if allow_short else 4]
+    every = list(range(spec.n_actions))
+    for row in golden.table:
+        assert [[decision.action for decision in group] for group in row.decisions] == [every, every]
+    assert {instrument.fractionable for instrument in golden.instruments} == {True, False}
+    assert 200_000 < len(save(golden.to_tensors())) < 400_000
+
+
+def test_the_recorded_bars_alone_give_every_feature_of_every_window() -> None:
+    """Bars enough for lookback and window: the features are those of the whole series, to the bit."""
+    spec, bars = released("2.7.0", True), demo_bars("IBM")
+    golden = ppo.record_golden(policy_of(spec, hidden_dims=(4,)), bars)
+    whole = compute_features(bars, spec.market_features)
+    offset = len(bars) - len(whole)
+    for segment in golden.segments:
+        first = int(np.searchsorted(bars.time, segment.bars.time[0]))
+        np.testing.assert_array_equal(segment.features, whole[first + segment.rows - offset])
+        alone = compute_features(segment.bars, spec.market_features, start=int(segment.rows[0]))
+        np.testing.assert_array_equal(segment.features, alone[segment.rows - segment.rows[0]])
+    for case in golden.cases:
+        assert case.row >= lookback_of(spec.market_features) + spec.window - 2

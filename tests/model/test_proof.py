@@ -16,7 +16,8 @@ from mlflow_ppo_flavor.contract.releases import MODEL_SPECS
 from mlflow_ppo_flavor.errors import BarsError, SpecError, UnknownFormat
 from mlflow_ppo_flavor.model.golden import record_golden
 from mlflow_ppo_flavor.model.proof import Case, Golden, TableRow
-from tests.model.policies import SPEC, policy_of, small_golden
+from mlflow_ppo_flavor.model.replay import replay
+from tests.model.policies import SPEC, policy_of, small_golden, small_policy
 from training.series import demo_bars
 
 Tensors = dict[str, torch.Tensor]
@@ -62,6 +63,15 @@ def test_cases_and_table_rows_survive_a_round_trip() -> None:
         assert Case.from_dict(json.loads(json.dumps(case.to_dict()))) == case
     for row in small_golden().table:
         assert TableRow.from_dict(json.loads(json.dumps(row.to_dict()))) == row
+
+
+def test_what_others_record_needs_no_table_no_samples_and_no_critic() -> None:
+    silent = torch.full((len(small_golden().cases),), torch.nan)
+    tensors = with_meta(lambda meta: meta.update(table=[], instruments=meta["instruments"][:1]))
+    golden = Golden.from_tensors(tensors | {"values": silent, "samples": torch.zeros(0, SPEC.obs_dim)})
+    assert (golden.table, golden.has_values, len(golden.samples)) == ((), False, 0)
+    assert replay(golden, small_policy(), SPEC) == ()
+    assert small_golden().has_values
 
 
 def test_a_released_models_proof_is_a_few_hundred_kilobytes() -> None:
@@ -121,6 +131,15 @@ def test_read_arrays_cannot_be_written() -> None:
         (
             small_golden().to_tensors() | {"logits": torch.zeros(24, 3)},
             "golden.logits: found torch.float32 [24, 3], expe",
+        ),
+        (without("values"), "golden.values: found no tensor, expected torch.float32 [24]"),
+        (
+            small_golden().to_tensors() | {"values": torch.tensor([torch.nan, *[1.0] * 23])},
+            "golden.values: found some that aren't finite, expected finite numbers, or NaN alone without a critic",
+        ),
+        (
+            with_meta(lambda meta: meta.update(instruments=[], table=[])),
+            "golden.instruments: found none, expected the instrument that was decided for, at least",
         ),
         (
             small_golden().to_tensors() | {"samples": torch.zeros(2, SPEC.obs_dim).double()},

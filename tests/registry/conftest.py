@@ -8,17 +8,18 @@ from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
 from mlflow_ppo_flavor.registry.store import GuardMixin
 from tests.registry import databases
-from tests.registry.model_folders import SKLEARN_FLAVORS, ppo_flavors, trained, write_mlmodel
+from tests.registry.model_folders import SKLEARN_FLAVORS, VOUCH, ppo_flavors, trained, write_mlmodel
 
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Where models lie: of both specs, unproven, of another flavor, and nowhere."""
+    """Where models lie: of both specs, unproven, vouched for, of another flavor, and nowhere."""
     root = tmp_path_factory.mktemp("models")
     flavors = {
         "2.6.0": ppo_flavors(trained("2.6.0")),
         "2.7.0": ppo_flavors(trained("2.7.0")),
         "unproven": ppo_flavors(trained("2.6.0"), golden=False),
+        "vouched": ppo_flavors(trained("2.7.0"), golden=False, vouch=VOUCH),
         "sklearn": SKLEARN_FLAVORS,
     }
     found = {name: str(write_mlmodel(root / name, listed)) for name, listed in flavors.items()}

@@ -9,10 +9,12 @@ from mlflow_ppo_flavor.contract.digest import canonical_json, sha256_hex
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.releases import MODEL_SPECS
 from mlflow_ppo_flavor.contract.spec import ModelSpec
-from mlflow_ppo_flavor.contract.trader import Announcement, Trader
+from mlflow_ppo_flavor.contract.trader import Announcement, Attestation, Trader
+from mlflow_ppo_flavor.contract.vouch import Vouch
 from mlflow_ppo_flavor.registry.contracts import GOLDEN_FILE, LOADER_MODULE
 
 ANNOUNCED_AT = "2026-01-31T14:30:00+00:00"
+VOUCH = Vouch("trained by the old trainer", "Ann", ANNOUNCED_AT)
 
 
 def trained(version: str) -> ModelSpec:
@@ -20,13 +22,15 @@ def trained(version: str) -> ModelSpec:
     return MODEL_SPECS[version].for_bars(timeframe="1Day", adjustment="all", symbols=("AAPL",))
 
 
-def ppo_flavors(spec: ModelSpec, *, golden: bool = True) -> dict[str, Any]:
+def ppo_flavors(spec: ModelSpec, *, golden: bool = True, vouch: Vouch | None = None) -> dict[str, Any]:
     """MLmodel's `flavors` of a model with this spec."""
     files = {"policy.safetensors": sha256_hex(spec.version.encode()), "spec.json": sha256_hex(b"spec")}
     if golden:
         files[GOLDEN_FILE] = sha256_hex(b"golden")
+    vouched = {} if vouch is None else {"vouched": vouch.to_dict()}
+    ppo = {"format": 1, "spec": spec.to_dict(), "architecture": {"kind": "actor-critic"}, "files": files, **vouched}
     return {
-        "ppo": {"format": 1, "spec": spec.to_dict(), "architecture": {"kind": "actor-critic"}, "files": files},
+        "ppo": ppo,
         "python_function": {"loader_module": LOADER_MODULE, "python_version": "3.11.0"},
     }
 
@@ -51,6 +55,11 @@ def announcement(
     """A trader of a released version saying which reference it loads."""
     trader = Trader.released(version, trader_id=trader_id, paper=paper)
     return Announcement(trader, Reference.parse(model, label), ANNOUNCED_AT)
+
+
+def attestation(digest: str, trader_id: str = "live-1", version: str = "2.7.0") -> Attestation:
+    """A trader saying that it reproduced the model with this digest."""
+    return Attestation(trader_id, version, digest, ANNOUNCED_AT, {"numpy": "2.4.6"})
 
 
 def announce_value(told: Announcement) -> str:

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from mlflow.entities.model_registry import RegisteredModelTag
+from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import select
 
-from mlflow_ppo_flavor.contract.trader import Announcement
+from mlflow_ppo_flavor.contract.digest import canonical_json
+from mlflow_ppo_flavor.contract.trader import Announcement, Attestation
 from mlflow_ppo_flavor.registry.store import GuardMixin
 from mlflow_ppo_flavor.registry.tables import HISTORY
 from tests.registry.model_folders import announce_value
@@ -26,6 +27,22 @@ def register(store: SqlAlchemyStore, folders: Folders, *kinds: str, model: str =
 
 def announce(store: SqlAlchemyStore, told: Announcement) -> None:
     store.set_registered_model_tag(told.reference.model, RegisteredModelTag("ppo.announce", announce_value(told)))
+
+
+def attest(store: SqlAlchemyStore, version: int, told: Attestation, model: str = "m") -> None:
+    store.set_model_version_tag(model, version, ModelVersionTag("ppo.attest", canonical_json(told.to_dict()).decode()))
+
+
+def digest_of(store: SqlAlchemyStore, version: int, model: str = "m") -> str:
+    return str(store.get_model_version(model, version).tags["ppo.digest"])
+
+
+def proof_of(store: SqlAlchemyStore, version: int, model: str = "m") -> str:
+    """What a version's page shows of its proof: the tag, which the description repeats."""
+    found = store.get_model_version(model, version)
+    proof = str(found.tags["ppo.proof"])
+    assert f"- **Proof** {proof}\n" in found.description
+    return proof
 
 
 def resolved(store: SqlAlchemyStore, label: str, model: str = "m") -> int | None:

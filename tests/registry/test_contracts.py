@@ -14,7 +14,7 @@ from mlflow_ppo_flavor.contract.releases import MODEL_SPECS
 from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.registry.contracts import Contract, parse_mlmodel
 from tests.contract.contracts import specs
-from tests.registry.model_folders import SKLEARN_FLAVORS, ppo_flavors, trained
+from tests.registry.model_folders import SKLEARN_FLAVORS, VOUCH, ppo_flavors, trained
 
 
 def mlmodel(flavors: Any) -> bytes:
@@ -27,6 +27,12 @@ def test_any_spec_is_read_back_equal_with_the_digest_that_the_trader_computes(sp
     contract = parse_mlmodel(mlmodel(flavors))
     assert contract == Contract(True, spec, model_digest(flavors), golden)
     assert contract.proven == (golden and spec.bars is not None)
+
+
+def test_who_vouches_for_a_model_is_read() -> None:
+    contract = parse_mlmodel(mlmodel(ppo_flavors(trained("2.7.0"), golden=False, vouch=VOUCH)))
+    assert (contract.vouched, contract.proven) == ("vouched by Ann: trained by the old trainer", False)
+    assert contract.digest != parse_mlmodel(mlmodel(ppo_flavors(trained("2.7.0"), golden=False))).digest
 
 
 @given(st.binary(max_size=200))
@@ -63,6 +69,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
         ("ppo.spec.window", 0, "flavors.ppo.spec.window: found 0, expected a whole number in [1, 10000]"),
         ("ppo.spec", None, "flavors.ppo.spec: found None, expected a mapping"),
         ("ppo.files", None, "flavors.ppo.files: found None, expected a mapping of paths to sha256"),
+        ("ppo.vouched", "Ann", "flavors.ppo.vouched: found 'Ann', expected a mapping"),
+        ("ppo.vouched", {"reason": "x"}, "flavors.ppo.vouched.by: found nothing, expected a string"),
         ("ppo", "text", "flavors.ppo: found 'text', expected a mapping"),
         (
             "python_function.loader_module",

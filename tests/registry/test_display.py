@@ -18,7 +18,7 @@ from mlflow_ppo_flavor.registry.display import (
     tags_of,
 )
 from tests.contract.contracts import specs
-from tests.registry.model_folders import trained
+from tests.registry.model_folders import VOUCH, trained
 
 CONTRACT = Contract(True, trained("2.7.0"), "d" * 64, golden=True)
 FIRST_LINE = "PPO policy 2.7.0, 59 features × 100 bars, 7 actions, requires trader >=2.7.0 (written by mlflow-ppo)"
@@ -82,6 +82,37 @@ def test_at_most_five_short_tags() -> None:
     }
     assert len(tags["ppo.verdict"]) == LONGEST_TAG
     assert tags_of(Contract(True, MODEL_SPECS["2.6.0"], "d", golden=True))["ppo.proof"] == "unproven: bars not filled"
+
+
+@pytest.mark.parametrize(
+    ("attested", "proof"),
+    [
+        (0, "golden decisions recorded"),
+        (1, "golden decisions recorded, attested by 1 trader"),
+        (2, "golden decisions recorded, attested by 2 traders"),
+    ],
+)
+def test_attestations_are_counted(attested: int, proof: str) -> None:
+    assert tags_of(CONTRACT, attested=attested)["ppo.proof"] == proof
+    assert f"- **Proof** {proof}\n" in describe_version(None, CONTRACT, attested=attested)
+
+
+@pytest.mark.parametrize(
+    ("golden", "filled", "vouched", "proof"),
+    [
+        (False, True, VOUCH.text, "vouched by Ann: trained by the old trainer"),
+        (False, False, VOUCH.text, "unproven: bars not filled, vouched by Ann: trained by the old trainer"),
+        (False, False, "", "unproven: no golden decisions"),
+        (True, True, VOUCH.text, "golden decisions recorded"),
+        (True, False, "", "unproven: bars not filled"),
+        (False, True, "vouched by Ann: " + "x" * 500, "vouched by Ann: " + "x" * 233 + "…"),
+    ],
+)
+def test_who_vouches_is_shown_where_nothing_is_proven(golden: bool, filled: bool, vouched: str, proof: str) -> None:
+    spec = trained("2.7.0") if filled else MODEL_SPECS["2.7.0"]
+    contract = Contract(True, spec, "d" * 64, golden, vouched=vouched)
+    assert tags_of(contract)["ppo.proof"] == proof
+    assert f"- **Proof** {proof}\n" in describe_version(None, contract)
 
 
 def test_long_or_many_lined_values_stay_short_lines() -> None:

@@ -42,6 +42,17 @@ def test_released_traders_are_told_without_their_features() -> None:
     assert parse_fleet_tag("m", fleet_tag([released, own])) == (released, own)
 
 
+def test_own_packages_are_told_with_the_features_that_they_add() -> None:
+    released = announcement("m")
+    packages = {"acme-features": "1.2.0"}
+    own = replace(released.trader, features=(*released.trader.features, "acme/spread@1"), packages=packages)
+    told = replace(released, trader=own)
+    entry = json.loads(fleet_tag([told]))[0]
+    assert (entry["own_features"], entry["own_packages"], "features" in entry) == (["acme/spread@1"], packages, False)
+    assert parse_fleet_tag("m", fleet_tag([told])) == (told,)
+    assert parse_announcement("m", announce_value(told)) == told
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

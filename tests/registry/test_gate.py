@@ -1,11 +1,20 @@
 """The gate's rulings: who is judged, what is refused, and the words of it."""
 
+from dataclasses import replace
+
 import pytest
 
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.trader import Announcement
 from mlflow_ppo_flavor.registry.contracts import Contract
-from mlflow_ppo_flavor.registry.gate import Ruling, judge_fleet, moved_references, rule, rule_announcement
+from mlflow_ppo_flavor.registry.gate import (
+    Ruling,
+    judge_fleet,
+    moved_references,
+    rule,
+    rule_announcement,
+    rule_attestation,
+)
 from mlflow_ppo_flavor.registry.resolution import (
     DeleteAlias,
     DeleteVersion,
@@ -16,7 +25,7 @@ from mlflow_ppo_flavor.registry.resolution import (
     Transition,
     VersionKey,
 )
-from tests.registry.model_folders import announcement, trained
+from tests.registry.model_folders import VOUCH, announcement, attestation, trained
 
 OLD, NEW = (
     Contract(True, trained("2.6.0"), "a" * 64, golden=True),
@@ -236,3 +245,37 @@ def test_both_stages_and_announced_aliases_are_protected() -> None:
 def test_judging_a_fleet_gives_each_trader_its_verdict() -> None:
     judged = judge_fleet(Reference("ppo-aapl", "Production"), NEW, [LIVE_27, LIVE_26])
     assert [(trader.trader_id, verdict.allowed) for trader, verdict in judged] == [("live-1", False), ("live-2", True)]
+
+
+def test_an_unproven_version_is_refused_where_a_real_money_trader_announced() -> None:
+    cash = announcement("ppo-aapl", trader_id="cash-1", paper=False)
+    ruling = ask(to_production(4), cash, LIVE_27)
+    assert ruling.fact == (
+        "Refused: ppo-aapl version 4 can't become Production: trader cash-1 (2.7.0) can't run it: "
+        "no golden decisions: real money needs proof"
+    )
+    assert [(finding.code, finding.kind) for finding in ruling.verdict.findings] == [
+        ("unproven", "safety"),
+        ("unproven", "warning"),
+    ]
+    assert ask(to_production(4), LIVE_27).allowed
+
+
+def test_a_vouched_version_passes_there_with_a_warning() -> None:
+    vouched = replace(UNPROVEN, vouched=VOUCH.text)
+    models = {"ppo-aapl": RegisteredModel("ppo-aapl", {4: "None"}, {})}
+    cash = announcement("ppo-aapl", trader_id="cash-1", paper=False)
+    ruling = rule(to_production(4), models, {VersionKey("ppo-aapl", 4): vouched}, [cash])
+    assert ruling.allowed
+    (finding,) = ruling.verdict.findings
+    assert (finding.code, finding.kind) == ("vouched", "warning")
+    assert finding.message == (
+        "Production, trader cash-1 (2.7.0), golden: found no golden decisions, vouched by Ann: trained by the old "
+        "trainer: record golden decisions with the code that trained it"
+    )
+
+
+def test_the_fact_of_a_refused_attestation_is_short_whatever_the_names_are() -> None:
+    ruling = rule_attestation(VersionKey("m" * 200, 123), attestation("0" * 64, trader_id="t" * 64), NEW)
+    assert len(ruling.fact) < 150
+    assert ruling.fact.endswith("… version 123: digest 000000000000…, the version has bbbbbbbbbbbb…")

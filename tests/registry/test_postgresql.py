@@ -8,6 +8,8 @@ from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow_ppo_flavor.registry.store import GuardMixin, open_store
 from tests.registry.postgresql import Server, serving
 from tests.registry.test_announcements import TestAnnouncements  # noqa: F401 collected here again, with this store
+from tests.registry.test_attestations import TestAttestations  # noqa: F401
+from tests.registry.test_schema import opens_a_database_of_an_earlier_version
 from tests.registry.test_store import (  # noqa: F401
     test_a_version_may_not_leave_where_a_forbidden_one_would_surface,
     test_a_version_that_the_fleet_cannot_run_enters_by_no_path,
@@ -49,6 +51,10 @@ def test_announcing_and_promoting_at_the_same_time(postgresql: Server, folders: 
     stores: list[SqlAlchemyStore] = [open_store(f"ppo:{uri}"), open_store(f"ppo:{uri}")]
     race(stores, folders)
     stores[0].engine.dispose()
+
+
+def test_a_database_of_an_earlier_version_is_opened(postgresql: Server, folders: dict[str, str]) -> None:
+    opens_a_database_of_an_earlier_version(postgresql.fresh(), folders)
 
 
 def test_crossing_renames_do_not_wait_for_each_other_forever(store: GuardMixin, folders: dict[str, str]) -> None:

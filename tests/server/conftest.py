@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.own_packages import install  # noqa: F401 a fixture
 from tests.registry.conftest import folders  # noqa: F401 the same folders
 from tests.server.servers import Server, serving
 

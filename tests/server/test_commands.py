@@ -86,6 +86,9 @@ def test_every_uri_of_a_model_can_be_checked_and_shown(server: Server, model: st
     digests = {ask(server, "spec", "show", uri, "--format", "json").json["digest"] for uri in uris}
     tags = {tag["key"]: tag["value"] for tag in version["tags"]}
     assert digests == {tags["ppo.digest"]}
+    assert ask(server, "spec", "diff", uris[0], uris[2]).code == 0
+    diff = ask(server, "spec", "diff", uris[1], f"models:/{model}/2", "--format", "json")
+    assert (diff.code, diff.json["first"], diff.json["old"]["name"]) == (1, ["traders", "either"], uris[1])
     assert ask(server, "check", uris[-1], "--trader", "2.4.0").code == 0
 
 
@@ -127,7 +130,7 @@ def test_a_model_without_traders_has_an_empty_fleet(server: Server, folders: Fol
             "Error: registry: Model Version (name={model}, version=9) not found\n",
         ),
         (["fleet", "nobody"], "Error: registry: Registered Model with name=nobody not found\n"),
-        (["check", "models:/nobody/1"], "Error: registry: Registered Model with name=nobody not found\n"),
+        (["check", "models:/nobody/1"], "Error: registry: Model Version (name=nobody, version=1) not found\n"),
         (["check", "runs:/0123/policy"], "Error: runs:/0123/policy: MLmodel can't be read: "),
     ],
 )

@@ -62,4 +62,4 @@ def test_the_database_stays_out_of_the_process_arguments(tmp_path: Path) -> None
 
 
 def test_the_guards_tables_are_there_beside_mlflows() -> None:
-    assert set(METADATA.tables) == {"ppo_announcements", "ppo_contracts", "ppo_history"}
+    assert set(METADATA.tables) == {"ppo_announcements", "ppo_attestations", "ppo_contracts", "ppo_history"}

@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from safetensors.torch import save
 
 from mlflow_ppo_flavor.contract.digest import sha256_hex
+from mlflow_ppo_flavor.contract.releases import MODEL_SPECS
+from mlflow_ppo_flavor.decision.action import Instrument
 from mlflow_ppo_flavor.errors import SpecError
 from mlflow_ppo_flavor.model.policy import ActorCritic
+from mlflow_ppo_flavor.model.replay import replay
 from tests.training import markets
 from training.backtest import Engine
 from training.config import EpisodeConfig, PPOConfig
 from training.environment import TradingEnvironment
 from training.ppo import initial_policy
 from training.recording import CASES_AN_EPISODE, met_moments, record
+from training.series import demo_bars
 
 
 def environment(length: int = 20) -> TradingEnvironment:
@@ -62,3 +67,31 @@ def test_a_spec_without_bars_has_no_golden_decisions() -> None:
     unbound = initial_policy(spec, PPOConfig(hidden_dims=(8,)))
     with pytest.raises(SpecError, match=r"^(spec\.)?bars: "):
         record(unbound, TradingEnvironment(engine, 2, EpisodeConfig(length=20)), seed=1)
+
+
+def real(symbol: str = "AAPL") -> Engine:
+    """A released spec over real bars."""
+    spec = MODEL_SPECS["2.7.0"].for_bars(timeframe="1Day", adjustment="all", symbols=[symbol])
+    return Engine.prepare(demo_bars(symbol), spec, Instrument.equity(symbol), markets.COSTS)
+
+
+def test_a_released_specs_golden_decisions_come_from_four_stretches_of_real_bars() -> None:
+    engine = real()
+    untrained = initial_policy(engine.spec, PPOConfig(hidden_dims=(8,), seed=3))
+    for seed in (0, 1):
+        golden = record(untrained, TradingEnvironment(engine, 8, EpisodeConfig()), seed=seed)
+        moments = met_moments(untrained, TradingEnvironment(engine, 4, EpisodeConfig()), seed=seed)
+        starts = [moment.bar - engine.first for moment in moments if moment.age == 0]
+        assert sorted(start * 4 // (len(engine.bars) - 1 - engine.first) for start in starts) == [0, 1, 2, 3]
+        assert replay(golden, untrained, engine.spec) == ()
+        assert 20 <= len(golden.cases) <= 24
+        assert 200_000 < len(save(golden.to_tensors())) < 600_000
+        accounts = [case.account for case in golden.cases]
+        assert sum(account.quantity == 0 for account in accounts) >= 3
+        assert sum(account.quantity > 0 for account in accounts) >= 10
+        assert any(account.drawdown > 0.01 for account in accounts)
+
+
+def test_bars_too_few_for_starts_apart_still_give_golden_decisions() -> None:
+    short = TradingEnvironment(markets.engine(26), 2, EpisodeConfig(length=2))
+    assert record(policy(), short, episodes=4, seed=1).cases

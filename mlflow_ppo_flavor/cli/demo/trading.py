@@ -14,10 +14,11 @@ from live.desk import Rooms
 from live.exchange.server import SIMULATED_KEY_ID, SIMULATED_SECRET_KEY, ExchangeServer, Settings
 from live.identity import installed_trader
 from live.journal import Journal
-from live.model_source import ModelSource, Terms
+from live.model_source import ModelSource
 from live.risk import RiskLimits
 from live.ticket import REJECTED
 from live.trader import LiveTrader, Mandate
+from live.verification import Terms
 from mlflow_ppo_flavor.cli.demo.learning import MODEL
 from mlflow_ppo_flavor.cli.demo.promotion import STAGE, TRADER
 from mlflow_ppo_flavor.contract.reference import Reference
