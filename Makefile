@@ -34,8 +34,9 @@ test-long: $(INSTALLED) ## The counts that a release needs
 bench: $(INSTALLED) ## Measure speed
 	$(BIN)/python -m pytest -m bench -s
 
-lint: $(INSTALLED) ## Format, style, types and the layers between the packages
+lint: $(INSTALLED) ## Format, style, types, the layers between the packages, and the version bumps owed to spec.lock
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mlflow-ppo spec check

@@ -28,11 +28,13 @@ _HOMES = {
     "contract.trader": ("Announcement", "Trader"),
     "contract.compatibility": ("Finding", "Verdict", "check_compatibility", "judge"),
     "contract.breakage": ("Breakage", "breakages"),
+    "contract.vouch": ("Vouch",),
     "contract.interpretation": ("interpret_action",),
     "errors": (
         "ActionError",
         "BarsError",
         "CheckpointError",
+        "FeatureError",
         "IncompatibleModel",
         "IntegrityError",
         "ObservationError",
@@ -44,13 +46,16 @@ _HOMES = {
     ),
     "decision.bars": ("Bars",),
     "decision.action": ("Instrument",),
+    "decision.features": ("OwnFeature", "Window"),
     "model.policy": ("ActorCritic",),
     "model.checkpoint": ("Checkpoint", "load_checkpoint", "save_checkpoint"),
     "model.detection": ("assert_compatibility", "detect_version_from_checkpoint"),
     "model.golden": ("record_golden",),
     "model.proof": ("Golden",),
+    "model.reproduction": ("Reproduction",),
+    "model.verification": ("verify_model",),
     "flavor": ("load_model", "log_model", "save_model"),
-    "announcement": ("announce_trader",),
+    "announcement": ("announce_trader", "attest"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = list(_HOME)

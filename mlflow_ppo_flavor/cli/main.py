@@ -30,15 +30,26 @@ class CommandEntry:
 # The one list of commands. A module is imported when its command is called, so that `--help` stays fast.
 COMMANDS: dict[str, CommandEntry] = {
     "check": CommandEntry(
-        "mlflow_ppo_flavor.cli.check", "Tell whether traders may run a model, as the registry's gate would."
+        "mlflow_ppo_flavor.cli.check", "Tell whether traders may run models, as the registry's gate would."
+    ),
+    "check-trader": CommandEntry(
+        "mlflow_ppo_flavor.cli.check_trader",
+        "Tell whether a trader version may be deployed, given all that its references load.",
     ),
     "demo": CommandEntry(
         "mlflow_ppo_flavor.cli.demo.command", "Train, register, refuse, promote and trade, on real bars.", extra="demo"
     ),
     "fleet": CommandEntry("mlflow_ppo_flavor.cli.fleet", "List the announced traders, of one model or of all."),
+    "import": CommandEntry(
+        "mlflow_ppo_flavor.cli.import_",
+        "Register checkpoints that other code wrote, each as a version, or say why not.",
+    ),
     "promote": CommandEntry("mlflow_ppo_flavor.cli.promote", "Promote a model version to a stage or an alias."),
     "server": CommandEntry("mlflow_ppo_flavor.cli.server", "Start an MLflow server with the gate before its registry."),
-    "spec": CommandEntry("mlflow_ppo_flavor.cli.spec", "Show released specs, and the spec of any model."),
+    "spec": CommandEntry("mlflow_ppo_flavor.cli.spec.command", "Show, compare, check and bump specs."),
+    "verify": CommandEntry(
+        "mlflow_ppo_flavor.cli.verify", "Replay a model's golden decisions with the code that is installed here."
+    ),
 }
 
 

@@ -18,7 +18,7 @@ def canonical_json(value: Any) -> bytes:
     return text.encode("utf-8")
 
 
-def sha256_hex(data: bytes) -> str:
+def sha256_hex(data: bytes | memoryview) -> str:
     """sha256 of bytes, as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 

@@ -52,7 +52,16 @@ def test_sdist_holds_the_sources_tests_and_tools_and_no_leftovers(distribution: 
         paths = [PurePosixPath(member.name) for member in sdist.getmembers() if member.isfile()]
     assert {path.parts[0] for path in paths} == {f"mlflow_ppo_flavor-{VERSION}"}
     names = {PurePosixPath(*path.parts[1:]).as_posix() for path in paths}
-    wanted = {"LICENSE", "README.md", "CHANGELOG.md", "Makefile", "constraints.txt", "setup.cfg", "pyproject.toml"}
+    wanted = {
+        "LICENSE",
+        "README.md",
+        "CHANGELOG.md",
+        "Makefile",
+        "constraints.txt",
+        "setup.cfg",
+        "pyproject.toml",
+        "spec.lock",
+    }
     assert names >= sources(distribution) | wanted | {"tests/conftest.py", "tests/tiers.py"}
     tops = {name.partition("/")[0] for name in names}
     assert tops <= {*PACKAGES, *wanted, "tests", "MANIFEST.in", "PKG-INFO", "mlflow_ppo_flavor.egg-info"}

@@ -1,0 +1,64 @@
+"""Hostile and broken files: an error of ours, in bounded time, whatever the bytes are."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlflow_ppo_flavor.errors import PPOFlavorError
+from mlflow_ppo_flavor.model.foreign.candidate import Options, read_candidate
+from mlflow_ppo_flavor.model.foreign.golden_file import read_golden_file
+from mlflow_ppo_flavor.model.foreign.golden_record import golden_of
+from mlflow_ppo_flavor.model.foreign.vec_normalize import read_statistics
+from tests import tiers
+from tests.model.foreign.baselines import SPEC, model, normalised, saved
+
+Changes = list[tuple[float, int]]
+changes = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4)
+hostile = settings(max_examples=tiers.SLOW_EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(scope="module")
+def files(elsewhere: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A whole file of each kind."""
+    folder = tmp_path_factory.mktemp("whole")
+    saved(model(net_arch=[8]), folder / "ppo.zip")
+    normalised().save(str(folder / "v.pkl"))
+    kinds = {
+        "zip": folder / "ppo.zip",
+        "pkl": folder / "v.pkl",
+        "npz": elsewhere / "golden.npz",
+        "pt": elsewhere / "legacy.pt",
+    }
+    return {kind: path.read_bytes() for kind, path in kinds.items()}
+
+
+def broken(content: bytes, path: Path, made: Changes, kept: float) -> Path:
+    """The file with some bytes changed and its end cut off."""
+    data = bytearray(content)
+    for where, byte in made:
+        data[int(where * len(data))] = byte
+    path.write_bytes(bytes(data[: int(kept * len(data))]))
+    return path
+
+
+def read(kind: str, path: Path) -> None:
+    if kind == "npz":
+        golden_of(read_golden_file(path))
+    elif kind == "pkl":
+        read_statistics(path, SPEC.obs_dim)
+    else:
+        read_candidate(path, Options(spec=SPEC, unnormalised=True, activation="tanh"))
+
+
+@pytest.mark.parametrize("kind", ["zip", "pkl", "npz", "pt"])
+@hostile
+@given(made=changes, kept=st.one_of(st.just(1.0), st.floats(0, 1)))
+def test_it_is_read_or_refused(kind: str, made: Changes, kept: float, files: dict[str, bytes], tmp_path: Path) -> None:
+    path = broken(files[kind], tmp_path / f"broken.{kind}", made, kept)
+    with suppress(PPOFlavorError):
+        read(kind, path)
