@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,15 +34,14 @@ from mlflow.utils.file_utils import get_total_file_size
 from mlflow.utils.model_utils import _validate_and_prepare_target_save_path
 
 from mlflow_ppo_flavor.contract import parsing
-from mlflow_ppo_flavor.contract.compatibility import Verdict
 from mlflow_ppo_flavor.contract.spec import ModelSpec
-from mlflow_ppo_flavor.errors import IncompatibleModel, SpecError
-from mlflow_ppo_flavor.model.checkpoint import Checkpoint, load_checkpoint
-from mlflow_ppo_flavor.model.detection import inspect_checkpoint
-from mlflow_ppo_flavor.model.policy import ActorCritic, agreed_spec, check_same, kind_of
+from mlflow_ppo_flavor.contract.vouch import Vouch
+from mlflow_ppo_flavor.errors import SpecError
+from mlflow_ppo_flavor.model.onnx_policy import OnnxPolicy
+from mlflow_ppo_flavor.model.policy import ActorCritic
 from mlflow_ppo_flavor.model.prediction import Predictor
 from mlflow_ppo_flavor.model.proof import Golden
-from mlflow_ppo_flavor.model.replay import replay
+from mlflow_ppo_flavor.model.source import Source, resolve
 from mlflow_ppo_flavor.model.storage import FLAVOR_NAME, LOADER_MODULE, MLMODEL, read_model, write_model
 from mlflow_ppo_flavor.version import VERSION
 
@@ -55,7 +53,6 @@ __all__ = [
     "log_model",
     "save_model",
 ]
-Source = ActorCritic | Checkpoint | str | os.PathLike[str]
 RESERVED_TAGS = "ppo."
 
 
@@ -102,26 +99,31 @@ def save_model(
     metadata: dict[str, Any] | None = None,
     spec: ModelSpec | None = None,
     golden: Golden | None = None,
+    vouch: Vouch | None = None,
 ) -> None:
     """Save a policy as an MLflow model in the folder `path`, which must be empty or not there.
 
-    `policy` is an ActorCritic, a Checkpoint or a checkpoint's path; `spec` and `golden` come from the checkpoint or are
-    given, and are never invented. The other parameters are those of MLflow's own flavors; `signature=False` leaves it
-    out. SpecError for `code_paths`, for something else than a policy, and where policy, spec and golden decisions
-    contradict each other; IncompatibleModel for a checkpoint with safety findings, and for golden decisions that this
-    policy doesn't reproduce; CheckpointError; MlflowException for what MLflow refuses.
+    `policy` is an ActorCritic, a Checkpoint, a checkpoint's path, or any other torch module from observations [n,
+    obs_dim] to logits [n, n_actions] or (logits, values [n]): that one is stored as ONNX (extra `onnx`) and needs its
+    `spec`. `spec` and `golden` come from the checkpoint or are given, and are never invented; without golden decisions
+    `vouch` says who takes responsibility, or it warns. The other parameters are those of MLflow's own flavors;
+    `signature=False` leaves it out.
+    SpecError for `code_paths`, for something else than a policy, for a module whose export computes something else, and
+    where policy, spec and golden decisions contradict each other; IncompatibleModel for a checkpoint with safety
+    findings, and for golden decisions that this policy doesn't reproduce; CheckpointError; MissingExtra without the
+    packages that export; MlflowException for what MLflow refuses.
     """
     _validate_env_arguments(conda_env, pip_requirements, extra_pip_requirements)
     if code_paths is not None:
         remedy = "features and specs ship as installed packages: name them in extra_pip_requirements"
         raise SpecError("code_paths", parsing.show(code_paths), "None", remedy)
-    network, whole, proof = _resolve(policy, spec, golden)
+    source = resolve(policy, spec, golden, vouch)
     _validate_and_prepare_target_save_path(str(path))
     root, model = Path(path), Model() if mlflow_model is None else mlflow_model
-    entry = write_model(root, network, whole, proof)
+    entry = write_model(root, *source)
     _save_example(model, input_example, str(root))
     if signature is not False:
-        model.signature = default_signature(whole) if signature in (None, True) else signature
+        model.signature = default_signature(source.spec) if signature in (None, True) else signature
     if metadata is not None:
         model.metadata = metadata
     environments = {"conda_env": _CONDA_ENV_FILE_NAME, "python_env": _PYTHON_ENV_FILE_NAME}
@@ -152,12 +154,13 @@ def log_model(
     model_id: str | None = None,
     spec: ModelSpec | None = None,
     golden: Golden | None = None,
+    vouch: Vouch | None = None,
 ) -> ModelInfo:
     """Log a policy to MLflow and, with `registered_model_name`, register it; returns MLflow's ModelInfo.
 
-    `policy`, `spec` and `golden` are those of `save_model`, which tells what is refused; the other parameters are those
-    of MLflow's own flavors (`artifact_path` is its deprecated word for `name`). Tags that start with `ppo.` are the
-    registry gate's own: SpecError.
+    `policy`, `spec`, `golden` and `vouch` are those of `save_model`, which tells what is refused; the other parameters
+    are those of MLflow's own flavors (`artifact_path` is its deprecated word for `name`). Tags that start with `ppo.`
+    are the registry gate's own: SpecError.
     """
     for key in tags or ():
         if str(key).startswith(RESERVED_TAGS):
@@ -183,16 +186,17 @@ def log_model(
         model_id=model_id,
         spec=spec,
         golden=golden,
+        vouch=vouch,
     )
     return info
 
 
-def load_model(model_uri: str, dst_path: str | None = None) -> ActorCritic:
+def load_model(model_uri: str, dst_path: str | None = None) -> ActorCritic | OnnxPolicy:
     """The policy of an MLflow model, for inference, every file checked; `.spec` is the stored spec.
 
     `model_uri` is `models:/…`, `runs:/…` or a path; `dst_path` an existing folder to download into. Takes observations
-    [n, obs_dim] and [n, window, n_features], as torch tensors. Raises as `read_model`; MlflowException where MLflow
-    doesn't find it.
+    [n, obs_dim] and [n, window, n_features], as torch tensors. An ActorCritic is the torch module itself, what was
+    stored as ONNX an OnnxPolicy. Raises as `read_model`; MlflowException where MLflow doesn't find it.
     """
     folder = mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=dst_path)
     return read_model(Path(folder)).policy
@@ -201,36 +205,6 @@ def load_model(model_uri: str, dst_path: str | None = None) -> ActorCritic:
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Predictor:  # noqa: ARG001
     """What `mlflow.pyfunc` calls with the model's folder; a model has nothing to configure. Raises as `read_model`."""
     return Predictor(read_model(Path(path)))
-
-
-def _resolve(
-    source: object, spec: ModelSpec | None, golden: Golden | None
-) -> tuple[ActorCritic, ModelSpec, Golden | None]:
-    """The network, its whole spec and its golden decisions, which agree with each other."""
-    if isinstance(source, str | os.PathLike):
-        source = load_checkpoint(source)
-    if isinstance(source, Checkpoint):
-        verdict = Verdict(inspect_checkpoint(source).findings, strict=False)
-        if not verdict.allowed:
-            raise IncompatibleModel(verdict)
-        golden = source.golden if golden is None else golden
-        source = source.policy()
-    if not isinstance(source, ActorCritic):
-        raise SpecError("policy", kind_of(source), "an ActorCritic, a Checkpoint or a checkpoint's path")
-    whole = agreed_spec(source.spec, spec)
-    if golden is not None:
-        check_same(whole, golden.spec, "golden.spec")
-        _check_proof(golden, source, whole)
-    return source, whole, golden
-
-
-def _check_proof(golden: Golden, policy: ActorCritic, spec: ModelSpec) -> None:
-    """Refuse golden decisions of other weights: every trader would refuse the model later. Warn of a weak proof."""
-    verdict = Verdict(replay(golden, policy, spec), strict=True)
-    if not verdict.allowed:
-        raise IncompatibleModel(verdict)
-    for finding in verdict.findings:
-        warnings.warn(f"[{finding.kind}] {finding.message}", stacklevel=4)
 
 
 def _write_environment(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from itertools import pairwise
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -16,48 +16,23 @@ from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.breakage import breakages
 from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.errors import ObservationError, SpecError
+from mlflow_ppo_flavor.model.architecture import CLASS, HIDDEN_DIMS, Architecture
+from mlflow_ppo_flavor.model.layers import Normalisation, aligned, head, layers
 
-HIDDEN_DIMS = (512, 256, 128)
-ACTIVATIONS: Mapping[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
-_MAX_LAYERS, _MAX_WIDTH = 16, 65_536
-_TRUNK_GAIN, _ACTOR_GAIN, _CRITIC_GAIN = math.sqrt(2.0), 0.01, 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """How the network is built, apart from its spec: widths of the hidden layers and their activation."""
-
-    hidden_dims: tuple[int, ...] = HIDDEN_DIMS
-    activation: str = "tanh"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The architecture as JSON values."""
-        return {
-            "class": "ActorCritic",
-            "hidden_dims": list(self.hidden_dims),
-            "activation": self.activation,
-        }
-
-    @classmethod
-    def from_dict(cls, data: object, path: str = "architecture") -> Architecture:
-        """Read an architecture; SpecError with its dotted path for anything else."""
-        read = parsing.mapping(data, path, ("class", "hidden_dims", "activation"))
-        parsing.take(read, "class", path, parsing.choice, of=("ActorCritic",))
-        width = partial(parsing.sequence, read=parsing.integer, low=1, high=_MAX_WIDTH)
-        hidden = parsing.take(read, "hidden_dims", path, width)
-        if not 1 <= len(hidden) <= _MAX_LAYERS:
-            place = parsing.join(path, "hidden_dims")
-            raise SpecError(place, f"{len(hidden)} layers", f"1 to {_MAX_LAYERS} layers")
-        return cls(hidden, parsing.take(read, "activation", path, parsing.choice, of=tuple(ACTIVATIONS)))
+Float32 = npt.NDArray[np.float32]
+_HIDDEN_GAIN, _ACTOR_GAIN, _CRITIC_GAIN = math.sqrt(2.0), 0.01, 1.0
 
 
 class ActorCritic(nn.Module):
     """A policy of `spec`: observations float32[n, obs_dim] → logits float32[n, n_actions], values float32[n].
 
-    Weights start orthogonal with zero biases: gain √2 in the trunk, 0.01 in the actor, 1 in the critic (Huang et al.,
-    "The 37 Implementation Details of Proximal Policy Optimization", ICLR blog track 2022, detail 2), from `generator`
-    or torch's global one. `weights` are used as they are instead, none copied or initialised: see `check_weights`.
-    SpecError for a spec, dimensions or an activation that can't be.
+    A trunk of layers `hidden_dims`, then the actor and the critic, each with layers of its own where `actor_dims` and
+    `critic_dims` say so. `normalisation`, such as {"clip": 10.0}, puts a Normalisation before them.
+    Weights start orthogonal with zero biases: gain √2 in hidden layers, 0.01 in the actor's last, 1 in the critic's
+    (Huang et al., "The 37 Implementation Details of Proximal Policy Optimization", ICLR blog track 2022, detail 2),
+    from `generator` or torch's global one. `weights` are used as they are instead, none initialised, and copied only
+    where they aren't aligned: see `check_weights`. SpecError for a spec, dimensions, an activation or a normalisation
+    that can't be.
     """
 
     def __init__(
@@ -67,30 +42,33 @@ class ActorCritic(nn.Module):
         activation: str = "tanh",
         generator: torch.Generator | None = None,
         weights: Mapping[str, torch.Tensor] | None = None,
+        actor_dims: Sequence[int] = (),
+        critic_dims: Sequence[int] = (),
+        normalisation: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         check_spec(spec, "spec")
-        # any sequence of whole numbers; what isn't one is refused with its path
-        given: object = hidden_dims
-        widths_given = list(given) if isinstance(given, Sequence) else given
-        described = {"class": "ActorCritic", "hidden_dims": widths_given, "activation": activation}
+        dims = {"hidden_dims": hidden_dims, "actor_dims": actor_dims, "critic_dims": critic_dims}
+        described = {"class": CLASS, "activation": activation, **{name: _listed(given) for name, given in dims.items()}}
+        if normalisation is not None:
+            described["normalisation"] = normalisation
         self.spec, self._architecture = spec, Architecture.from_dict(described)
-        # nn.Linear would fill its weights with numbers that are overwritten at once
-        linear: Callable[..., Any] = (
-            partial(nn.utils.skip_init, nn.Linear) if weights is None else partial(nn.Linear, device="meta")
-        )
-        widths = (spec.obs_dim, *self._architecture.hidden_dims)
-        layers: list[nn.Module] = []
-        for width_in, width_out in pairwise(widths):
-            layers += [linear(width_in, width_out), ACTIVATIONS[activation]()]
-        self.trunk = nn.Sequential(*layers)
-        self.actor: nn.Linear = linear(widths[-1], spec.n_actions)
-        self.critic: nn.Linear = linear(widths[-1], 1)
+        self._build("cpu" if weights is None else "meta")
         if weights is None:
             self._initialise(generator)
         else:
             check_weights(self.state_dict(), weights, spec)
-            self.load_state_dict(dict(weights), assign=True)
+            self.load_state_dict({name: aligned(tensor) for name, tensor in weights.items()}, assign=True)
+
+    def _build(self, device: str) -> None:
+        """The layers, their weights not initialised; on the device `meta` they have none yet."""
+        built = self._architecture
+        if built.clip is not None:
+            self.normalisation = Normalisation(self.spec.obs_dim, built.clip, device)
+        self.trunk = nn.Sequential(*layers((self.spec.obs_dim, *built.hidden_dims), built.activation, device))
+        width = (self.spec.obs_dim, *built.hidden_dims)[-1]
+        self.actor = head((width, *built.actor_dims), self.spec.n_actions, built.activation, device)
+        self.critic = head((width, *built.critic_dims), 1, built.activation, device)
 
     @classmethod
     def from_architecture(
@@ -100,12 +78,12 @@ class ActorCritic(nn.Module):
 
         SpecError for an architecture that can't be read, and for weights that aren't those of spec and architecture.
         """
-        read = Architecture.from_dict(architecture)
-        return cls(spec, read.hidden_dims, read.activation, weights=state_dict).eval()
+        given = {key: value for key, value in Architecture.from_dict(architecture).to_dict().items() if key != "class"}
+        return cls(spec, **given, weights=state_dict).eval()
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """Class, hidden_dims and activation as JSON values: with the spec, all that rebuilds the network."""
+        """The Architecture as JSON values: with the spec and the weights, all that rebuilds the network."""
         return self._architecture.to_dict()
 
     def forward(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -113,14 +91,34 @@ class ActorCritic(nn.Module):
 
         ObservationError for another shape, another kind of number than the weights', and what isn't a tensor.
         """
-        hidden = self.trunk(self._flat(observations))
+        seen = self._flat(observations)
+        hidden = self.trunk(seen if self._architecture.clip is None else self.normalisation(seen))
         return self.actor(hidden), self.critic(hidden).squeeze(-1)
 
+    @property
+    def has_critic(self) -> bool:
+        """Always: its values are numbers."""
+        return True
+
+    def infer(self, observations: Float32) -> tuple[Float32, Float32]:
+        """(logits, values) of observations float32[n, obs_dim] in fp32, autocast and gradients off: see `infer`."""
+        device = self._weight.device
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            logits, values = self(aligned(torch.from_numpy(observations).to(device)))
+            return logits.cpu().numpy(), values.cpu().numpy()
+
+    @property
+    def _weight(self) -> torch.Tensor:
+        """One weight, whose device and kind are those of all."""
+        return cast("torch.Tensor", (self.critic[-1] if isinstance(self.critic, nn.Sequential) else self.critic).weight)
+
     def _initialise(self, generator: torch.Generator | None) -> None:
-        gains = [(layer, _TRUNK_GAIN) for layer in self.trunk if isinstance(layer, nn.Linear)]
-        for layer, gain in [*gains, (self.actor, _ACTOR_GAIN), (self.critic, _CRITIC_GAIN)]:
-            nn.init.orthogonal_(layer.weight, gain, generator=generator)
-            nn.init.zeros_(layer.bias)
+        for part, last_gain in ((self.trunk, _HIDDEN_GAIN), (self.actor, _ACTOR_GAIN), (self.critic, _CRITIC_GAIN)):
+            linear = [layer for layer in part.modules() if isinstance(layer, nn.Linear)]
+            for layer in linear:
+                gain = last_gain if layer is linear[-1] else _HIDDEN_GAIN
+                nn.init.orthogonal_(layer.weight, gain, generator=generator)
+                nn.init.zeros_(layer.bias)
 
     def _flat(self, observations: torch.Tensor) -> torch.Tensor:
         spec = self.spec
@@ -128,7 +126,7 @@ class ActorCritic(nn.Module):
             raise ObservationError(
                 f"observations: found {kind_of(observations)}, expected a torch.Tensor: give torch.from_numpy(array)"
             )
-        shape, kind = observations.shape, self.critic.weight.dtype
+        shape, kind = observations.shape, self._weight.dtype
         if observations.dtype == kind:
             if shape[1:] == (spec.obs_dim,):
                 return observations
@@ -142,9 +140,15 @@ class ActorCritic(nn.Module):
         )
 
 
+def _listed(dims: object) -> object:
+    """Any sequence of whole numbers as a list; what isn't one is refused later, with its path."""
+    return list(dims) if isinstance(dims, Sequence) else dims
+
+
 def check_weights(network: Mapping[str, torch.Tensor], weights: Mapping[str, Any], spec: ModelSpec) -> None:
     """Refuse `weights` that aren't those of `network`, a state dict: SpecError for the first that is missing, unknown,
-    of another shape, or not dense float32 in memory; its path is `policy_state_dict.<name>`.
+    of another shape, or not dense in memory and of its kind (float32; a Normalisation's float64), and for a scale that
+    divides by nothing; its path is `policy_state_dict.<name>`.
     """
     path = "policy_state_dict"
     remedy = (
@@ -157,8 +161,11 @@ def check_weights(network: Mapping[str, torch.Tensor], weights: Mapping[str, Any
             raise SpecError(place, "no tensor", f"a tensor {list(owed.shape)}", f"{remedy}: found {known}")
         if found.shape != owed.shape:
             raise SpecError(place, f"shape {list(found.shape)}", str(list(owed.shape)), remedy)
-        if found.dtype != torch.float32 or found.layout != torch.strided:
-            raise SpecError(place, f"{found.dtype}, {found.layout}", "dense torch.float32", "inference is always fp32")
+        if found.dtype != owed.dtype or found.layout != torch.strided:
+            always = "normalisation is always fp64" if owed.dtype == torch.float64 else "inference is always fp32"
+            raise SpecError(place, f"{found.dtype}, {found.layout}", f"dense {owed.dtype}", always)
+        if name == "normalisation.scale" and not (found > 0).all():
+            raise SpecError(place, "a number that isn't above 0", "the scale of every observation", remedy)
     for name in weights:
         if name not in network:
             raise SpecError(parsing.join(path, str(name)), "an unknown weight", f"one of {', '.join(network)}", remedy)

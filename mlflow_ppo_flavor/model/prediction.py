@@ -12,8 +12,7 @@ import pandas as pd
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.errors import IntegrityError, ObservationError
-from mlflow_ppo_flavor.model.inference import Float32, infer
-from mlflow_ppo_flavor.model.policy import ActorCritic
+from mlflow_ppo_flavor.model.inference import Float32, Policy, infer
 from mlflow_ppo_flavor.model.storage import StoredModel
 
 COLUMNS = ("action", "meaning", "direction", "size", "probability", "value")
@@ -26,12 +25,14 @@ class Predictor:
     def __init__(self, model: StoredModel) -> None:
         self.model = model
         actions = model.spec.actions
-        self._meanings = np.array([action.name for action in actions], dtype=object)
+        # the kind that pandas would look for in every table anew
+        self._meanings = pd.array([action.name for action in actions], dtype="str")
         self._directions = np.array([action.direction for action in actions], dtype=np.int64)
         self._sizes = np.array([action.size for action in actions])
 
     def predict(self, model_input: Float32, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """One row for each observation of float32[n, obs_dim]: action, meaning, direction, size, probability, value.
+        """One row for each observation of float32[n, obs_dim]: action, meaning, direction, size, probability, value:
+        NaN where the policy has no critic.
 
         `params`: `deterministic` (default true) takes the likeliest action; otherwise one is drawn by its probability,
         the same ones again for the same `seed`. ObservationError for another shape or kind and for NaN or infinity,
@@ -40,23 +41,26 @@ class Predictor:
         deterministic, seed = _read_params(params)
         _check(model_input, self.model.spec)
         logits, values = infer(self.model.policy, model_input)
-        if not (np.isfinite(logits).all() and np.isfinite(values).all()):
+        judged = not self.model.policy.has_critic or np.isfinite(values).all()
+        if not (judged and np.isfinite(logits).all()):
             raise IntegrityError("policy: found logits or values that aren't finite: don't use these weights")
         probabilities = _softmax(logits)
         actions = logits.argmax(axis=1) if deterministic else _draw(probabilities, seed)
         return pd.DataFrame(
             {
                 "action": actions,
-                "meaning": self._meanings[actions],
+                "meaning": self._meanings.take(actions),
                 "direction": self._directions[actions],
                 "size": self._sizes[actions],
                 "probability": probabilities[np.arange(len(actions)), actions],
                 "value": values.astype(np.float64),
-            }
+            },
+            index=pd.RangeIndex(len(actions)),
+            copy=False,
         )
 
-    def get_raw_model(self) -> ActorCritic:
-        """The network: what MLflow's `unwrap` of a generic model gives."""
+    def get_raw_model(self) -> Policy:
+        """The policy: what MLflow's `unwrap` of a generic model gives."""
         return self.model.policy
 
 

@@ -16,17 +16,26 @@ from safetensors.torch import load, save
 
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.digest import canonical_json, model_digest, sha256_hex
-from mlflow_ppo_flavor.contract.mlmodel import check_events, check_values
+from mlflow_ppo_flavor.contract.mlmodel import MOST_BYTES, check_events, check_values
 from mlflow_ppo_flavor.contract.spec import ModelSpec
+from mlflow_ppo_flavor.contract.vouch import Vouch
 from mlflow_ppo_flavor.errors import IntegrityError, SpecError, UnknownFormat
+from mlflow_ppo_flavor.model import onnx_policy
+from mlflow_ppo_flavor.model.architecture import CLASS as ARCHITECTURE
+from mlflow_ppo_flavor.model.hashed_file import Bytes, read_hashed
+from mlflow_ppo_flavor.model.inference import Policy
+from mlflow_ppo_flavor.model.onnx_policy import OnnxPolicy
 from mlflow_ppo_flavor.model.policy import ActorCritic
 from mlflow_ppo_flavor.model.proof import Golden
+from mlflow_ppo_flavor.model.weight_file import best_shift, read_weights
 
 FORMAT = 1
 FLAVOR_NAME = "ppo"
 LOADER_MODULE = "mlflow_ppo_flavor.flavor"
-MLMODEL, SPEC, POLICY, GOLDEN = "MLmodel", "spec.json", "policy.safetensors", "golden.safetensors"
+MLMODEL, SPEC, GOLDEN = "MLmodel", "spec.json", "golden.safetensors"
+POLICY, ONNX = "policy.safetensors", "policy.onnx"
 _KEYS = ("format", "spec", "architecture", "files")
+_VOUCHED = "vouched"
 _PYFUNC_KEYS = ("loader_module", "env", "python_version")
 # what some loader would run or read as a model, where it isn't listed: nobody has vouched for it
 _LOADABLE = (
@@ -38,12 +47,15 @@ _TAMPERED = "don't use this copy: fetch it again, or log the model again"
 
 @dataclass(frozen=True, eq=False)
 class StoredModel:
-    """A verified model: its spec, its network for inference, its digest, the bytes of its golden decisions, if any."""
+    """A verified model: its spec, its policy for inference, its digest, the bytes of its golden decisions, if any, and
+    who vouches for it, if somebody does.
+    """
 
     spec: ModelSpec
-    policy: ActorCritic
+    policy: ActorCritic | OnnxPolicy
     digest: str
     golden_bytes: bytes | None
+    vouch: Vouch | None = None
 
     @cached_property
     def golden(self) -> Golden | None:
@@ -60,16 +72,16 @@ class StoredModel:
         return golden
 
 
-def write_model(root: Path, policy: ActorCritic, spec: ModelSpec, golden: Golden | None) -> dict[str, Any]:
-    """Write a model's files below `root`; returns the flavor's entry in MLmodel: format, spec, architecture, files.
+def write_model(
+    root: Path, policy: Policy, spec: ModelSpec, golden: Golden | None, vouch: Vouch | None = None
+) -> dict[str, Any]:
+    """Write a model's files below `root`; returns the flavor's entry in MLmodel: format, spec, architecture, files and,
+    where given, vouched.
 
-    SpecError for weights that aren't finite.
+    SpecError for weights that aren't finite, and for a policy that has no file format.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
-    for name, tensor in weights.items():
-        if not torch.isfinite(tensor).all():
-            raise SpecError(f"policy_state_dict.{name}", "NaN or infinity", "finite weights", "training has diverged")
-    contents = {SPEC: canonical_json(spec.to_dict()), POLICY: save(weights)}
+    name, content = _policy_file(policy)
+    contents = {SPEC: canonical_json(spec.to_dict()), name: content}
     if golden is not None:
         contents[GOLDEN] = save(golden.to_tensors())
     for name, content in contents.items():
@@ -79,32 +91,73 @@ def write_model(root: Path, policy: ActorCritic, spec: ModelSpec, golden: Golden
         "spec": spec.to_dict(),
         "architecture": policy.architecture,
         "files": {name: sha256_hex(content) for name, content in sorted(contents.items())},
+        **({} if vouch is None else {_VOUCHED: vouch.to_dict()}),
     }
+
+
+def _policy_file(policy: Policy) -> tuple[str, bytes]:
+    """The name and the bytes of the file that holds a policy's weights."""
+    if isinstance(policy, OnnxPolicy):
+        return ONNX, policy.content
+    if not isinstance(policy, ActorCritic):
+        raise SpecError("policy", type(policy).__qualname__, "an ActorCritic or an OnnxPolicy")
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise SpecError(f"policy_state_dict.{name}", "NaN or infinity", "finite weights", "training has diverged")
+    return POLICY, save(weights)
 
 
 def read_model(root: Path) -> StoredModel:
     """Read a model's folder; every listed file is read once, and what was hashed is what is parsed.
 
     IntegrityError, naming the file, for one that is missing or altered, for code beside the model, a spec.json that
-    differs from MLmodel and an MLmodel that can't be read; UnknownFormat for another format; SpecError for a spec or
-    architecture that can't be read, and weights that aren't theirs.
+    differs from MLmodel, an MLmodel or a policy's file that can't be read; UnknownFormat for another format; SpecError
+    for a spec or architecture that can't be read, and weights that aren't theirs.
     """
     flavors = read_flavors(root)
     entry = _entry(flavors)
     contents = {name: _verified(root, name, digest) for name, digest in entry["files"].items()}
     _refuse_code(root, contents, flavors)
-    for name in (SPEC, POLICY):
-        if name not in contents:
-            raise IntegrityError(f"{root / MLMODEL}: flavors.ppo.files: {name} isn't listed, expected it: {_TAMPERED}")
     spec = ModelSpec.from_dict(entry["spec"], "flavors.ppo.spec")
-    if _json(contents[SPEC], root / SPEC) != entry["spec"]:
+    if _json(_listed(contents, SPEC, root).tobytes(), root / SPEC) != entry["spec"]:
         raise IntegrityError(f"{root / SPEC}: found another spec, expected that of {MLMODEL}: {_TAMPERED}")
+    policy = _read_policy(root, contents, spec, entry["architecture"])
+    golden, vouched = contents.get(GOLDEN), entry.get(_VOUCHED)
+    return StoredModel(
+        spec,
+        policy,
+        _digest(flavors, root / MLMODEL),
+        None if golden is None else golden.tobytes(),
+        None if vouched is None else Vouch.from_dict(vouched, f"flavors.{FLAVOR_NAME}.{_VOUCHED}"),
+    )
+
+
+def _listed(contents: Mapping[str, Bytes], name: str, root: Path) -> Bytes:
+    """The verified bytes of a file that every model of its kind has."""
+    if name not in contents:
+        raise IntegrityError(f"{root / MLMODEL}: flavors.ppo.files: {name} isn't listed, expected it: {_TAMPERED}")
+    return contents[name]
+
+
+def _read_policy(
+    root: Path, contents: Mapping[str, Bytes], spec: ModelSpec, architecture: Mapping[str, Any]
+) -> ActorCritic | OnnxPolicy:
+    path = "flavors.ppo.architecture"
+    kinds = (ARCHITECTURE, onnx_policy.CLASS)
+    if parsing.take(architecture, "class", path, parsing.choice, of=kinds) == ARCHITECTURE:
+        content = _listed(contents, POLICY, root)
+        try:
+            weights = read_weights(content, str(root / POLICY))
+        except SpecError as error:
+            raise IntegrityError(f"{error}: {_TAMPERED}") from error
+        return ActorCritic.from_architecture(spec, architecture, weights)
+    onnx_policy.read_architecture(architecture, path)
+    content = _listed(contents, ONNX, root)
     try:
-        weights = load(contents[POLICY])
-    except SafetensorError as error:
-        raise IntegrityError(f"{root / POLICY}: {error}: {_TAMPERED}") from error
-    policy = ActorCritic.from_architecture(spec, entry["architecture"], weights)
-    return StoredModel(spec, policy, _digest(flavors, root / MLMODEL), contents.get(GOLDEN))
+        return OnnxPolicy(spec, content.tobytes(), str(root / ONNX))
+    except SpecError as error:
+        raise IntegrityError(f"{error}: {_TAMPERED}") from error
 
 
 def read_flavors(root: Path) -> Mapping[str, Any]:
@@ -115,7 +168,10 @@ def read_flavors(root: Path) -> Mapping[str, Any]:
     # ten times as fast as yaml.SafeLoader and as safe
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise SpecError(str(path), f"more than {MOST_BYTES} bytes", "a model's few kilobytes")
         check_events(yaml.parse(text, Loader=loader), str(path))
         content = yaml.load(text, Loader=loader)  # noqa: S506 it is a safe loader
         check_values(content, str(path))
@@ -145,7 +201,7 @@ def _entry(flavors: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(entry, Mapping) and (type(entry.get("format")) is not int or entry["format"] != FORMAT):
         found = parsing.show(entry.get("format"))
         raise UnknownFormat(f"{path}.format", found, str(FORMAT), "upgrade mlflow-ppo-flavor to read this model")
-    read = parsing.mapping(entry, path, _KEYS)
+    read = parsing.mapping(entry, path, (*_KEYS, _VOUCHED))
     for key in _KEYS:
         if not isinstance(read.get(key), int if key == "format" else Mapping):
             raise SpecError(f"{path}.{key}", parsing.show(read.get(key)), "a mapping")
@@ -163,21 +219,20 @@ def _entry(flavors: Mapping[str, Any]) -> Mapping[str, Any]:
     return read
 
 
-def _verified(root: Path, name: str, digest: str) -> bytes:
+def _verified(root: Path, name: str, digest: str) -> Bytes:
     path = root / name
     try:
-        content = path.read_bytes()
+        content, found = read_hashed(path, best_shift(path) if name == POLICY else 0)
     except OSError as error:
         raise IntegrityError(
             f"{path}: {error.strerror}, expected the file that {MLMODEL} lists: {_TAMPERED}"
         ) from error
-    found = sha256_hex(content)
     if found != digest:
         raise IntegrityError(f"{path}: found sha256 {found}, expected {digest} as {MLMODEL} lists: {_TAMPERED}")
     return content
 
 
-def _refuse_code(root: Path, listed: Mapping[str, bytes], flavors: Mapping[str, Any]) -> None:
+def _refuse_code(root: Path, listed: Mapping[str, Bytes], flavors: Mapping[str, Any]) -> None:
     """Refuse what MLflow or another loader would execute or read in the model's name without it being listed."""
     pyfunc = flavors.get("python_function", {"loader_module": LOADER_MODULE})
     strange = [key for key in pyfunc if key not in _PYFUNC_KEYS] if isinstance(pyfunc, Mapping) else ["python_function"]

@@ -63,6 +63,7 @@ def test_the_names_of_the_tensors_are_the_format() -> None:
     assert sorted(load((MODEL / "golden.safetensors").read_bytes())) == [
         *("account_features", "actions", "logits", "margins", "meta", "samples"),
         *(f"segments.{i}.{name}" for i in (0, 1) for name in ("columns", "features", "rows", "time")),
+        "values",
     ]
 
 

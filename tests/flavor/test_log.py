@@ -12,10 +12,11 @@ from mlflow.models import Model
 
 import mlflow_ppo_flavor as ppo
 from mlflow_ppo_flavor import flavor
+from mlflow_ppo_flavor.contract.vouch import Vouch
 from mlflow_ppo_flavor.errors import SpecError
 from tests.model.policies import SPEC, observations, small_golden, small_policy
 
-pytestmark = pytest.mark.usefixtures("registry")
+pytestmark = [pytest.mark.usefixtures("registry"), pytest.mark.filterwarnings("ignore:unproven")]
 SEEN = observations(SPEC, 3).numpy()
 EXPECTED = small_policy()(torch.from_numpy(SEEN))[0].argmax(1).tolist()
 
@@ -58,6 +59,12 @@ def test_a_checkpoint_brings_its_spec_and_golden_decisions(tmp_path: Path) -> No
     info = ppo.log_model(str(tmp_path / "c.pt"), name="policy")
     assert info.flavors["ppo"]["spec"] == SPEC.to_dict()
     assert "golden.safetensors" in info.flavors["ppo"]["files"]
+
+
+def test_a_vouch_is_logged() -> None:
+    vouch = Vouch("trained by another team", "ann@example.com", "2026-01-05T10:00:00Z")
+    info = ppo.log_model(small_policy(), name="policy", vouch=vouch)
+    assert info.flavors["ppo"]["vouched"] == vouch.to_dict()
 
 
 def test_params_tags_type_and_step() -> None:

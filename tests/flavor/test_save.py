@@ -18,6 +18,7 @@ from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 import mlflow_ppo_flavor as ppo
 from mlflow_ppo_flavor import flavor
 from mlflow_ppo_flavor.contract.releases import MODEL_SPECS
+from mlflow_ppo_flavor.contract.vouch import Vouch
 from mlflow_ppo_flavor.errors import CheckpointError, IncompatibleModel, IntegrityError, SpecError
 from mlflow_ppo_flavor.model.checkpoint import Checkpoint
 from mlflow_ppo_flavor.model.policy import ActorCritic
@@ -38,6 +39,9 @@ def mlmodel(folder: Path) -> dict[str, Any]:
 def same_policy(one: ActorCritic, other: ActorCritic) -> bool:
     pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
     return one.spec == other.spec and all(torch.equal(a, b) for a, b in pairs)
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:unproven")
 
 
 @pytest.fixture
@@ -77,14 +81,35 @@ def test_policy_checkpoint_and_path_save_the_same(tmp_path: Path) -> None:
 
 
 def test_golden_decisions_are_never_invented(folder: Path) -> None:
-    ppo.save_model(small_policy(), folder)
+    message = (
+        "unproven: found no golden decisions, traders with real money refuse it: "
+        "give golden=ppo.record_golden(policy, bars) or vouch for it"
+    )
+    with pytest.warns(UserWarning, match=f"^{re.escape(message)}$") as told:
+        ppo.save_model(small_policy(), folder)
+    assert [warning.filename for warning in told] == [__file__]
     assert not (folder / "golden.safetensors").exists()
     assert read_model(folder).golden is None
 
 
+@pytest.mark.filterwarnings("error:unproven")
+@pytest.mark.parametrize("golden", [None, small_golden()], ids=["unproven", "proven"])
+def test_a_vouch_is_stored_inside_the_digest(tmp_path: Path, golden: Any) -> None:
+    vouch = Vouch("trained by another team", "ann@example.com", "2026-01-05T10:00:00Z")
+    ppo.save_model(small_policy(), tmp_path / "with", golden=golden, vouch=vouch)
+    assert mlmodel(tmp_path / "with")["flavors"]["ppo"]["vouched"] == vouch.to_dict()
+    stored = read_model(tmp_path / "with")
+    assert stored.vouch == vouch
+    ppo.save_model(small_policy(), tmp_path / "other", golden=golden, vouch=replace(vouch, by="bob"))
+    assert read_model(tmp_path / "other").digest != stored.digest
+    ppo.save_model(small_policy(), tmp_path / "without", golden=small_golden())
+    assert read_model(tmp_path / "without").vouch is None
+    assert "vouched" not in mlmodel(tmp_path / "without")["flavors"]["ppo"]
+
+
 def test_golden_decisions_of_other_weights_are_refused(folder: Path) -> None:
     with pytest.raises(
-        IncompatibleModel, match=r"refused, 24 finding\(s\)\n  \[safety\] golden.logit of HOLD at 2000-"
+        IncompatibleModel, match=r"refused, 48 finding\(s\)\n  \[safety\] golden.logit of HOLD at 2000-"
     ):
         ppo.save_model(policy_of(SPEC, seed=1), folder, golden=small_golden())
     assert not folder.exists()
@@ -126,13 +151,13 @@ def test_a_given_spec_completes_the_policys_own(folder: Path) -> None:
             lambda: torch.nn.Linear(2, 2),
             {},
             SpecError,
-            "^policy: found torch.nn.modules.linear.Linear, expected an Actor",
+            "^spec: found nothing, expected a ModelSpec: a torch.nn.modules.linear.Linear doesn't know what it was tra",
         ),
         (
             lambda: {"policy_state_dict": {}},
             {},
             SpecError,
-            "^policy: found dict, expected an ActorCritic, a Check",
+            "^policy: found dict, expected an ActorCritic, another torch module, a Checkpoint or its path$",
         ),
         (lambda: "nowhere.pt", {}, CheckpointError, "^nowhere.pt: No such file or directory"),
         (
@@ -141,6 +166,7 @@ def test_a_given_spec_completes_the_policys_own(folder: Path) -> None:
             IncompatibleModel,
             r"\[safety\] n_features: found 59, spec 2.6.0 says 56",
         ),
+        (small_policy, {"vouch": "me"}, SpecError, r"^vouch: found str, expected a Vouch\(reason, by, at\)$"),
         (
             small_policy,
             {"conda_env": "c.yaml", "pip_requirements": []},

@@ -17,7 +17,7 @@ import requests
 import mlflow_ppo_flavor as ppo
 from mlflow_ppo_flavor.model.prediction import Predictor
 from mlflow_ppo_flavor.model.storage import read_model
-from tests.model.policies import SPEC, observations, small_policy
+from tests.model.policies import SPEC, observations, small_golden, small_policy
 
 pytestmark = pytest.mark.server
 MODELS = [sys.executable, "-m", "mlflow", "models"]
@@ -30,7 +30,7 @@ SEEN = observations(SPEC, 3).numpy()
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("served") / "model"
-    ppo.save_model(small_policy(), path)
+    ppo.save_model(small_policy(), path, golden=small_golden())
     return path
 
 

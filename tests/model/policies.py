@@ -1,6 +1,7 @@
 """Small policies on small specs, and bars to record golden decisions with: all seeded, all in milliseconds."""
 
 from functools import cache
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
@@ -35,6 +36,16 @@ def policy_of(spec: ModelSpec, seed: int = 0, hidden_dims: tuple[int, ...] = (16
     policy = ActorCritic(spec, hidden_dims, generator=torch.Generator().manual_seed(seed)).eval()
     with torch.no_grad():
         policy.actor.weight.mul_(100)
+    return policy
+
+
+def shaped_policy(seed: int = 3, **options: Any) -> ActorCritic:
+    """A policy of SPEC with these options; its normalisation, if any, isn't the identity."""
+    generator = torch.Generator().manual_seed(seed)
+    policy = ActorCritic(SPEC, generator=generator, **options).eval()
+    if "normalisation" in options:
+        policy.normalisation.mean.normal_(generator=generator)
+        policy.normalisation.scale.uniform_(0.5, 3.0, generator=generator)
     return policy
 
 

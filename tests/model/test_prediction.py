@@ -18,7 +18,7 @@ from mlflow_ppo_flavor.model.policy import ActorCritic
 from mlflow_ppo_flavor.model.prediction import COLUMNS, Predictor
 from mlflow_ppo_flavor.model.storage import StoredModel
 from tests import tiers
-from tests.model.policies import SPEC, any_policies, observations, policy_of, small_policy
+from tests.model.policies import SPEC, any_policies, observations, policy_of, shaped_policy, small_policy
 
 
 def predictor(policy: ActorCritic) -> Predictor:
@@ -100,8 +100,10 @@ def test_torchs_state_is_as_it_was() -> None:
 
 def test_inference_is_fp32_also_under_autocast() -> None:
     plain = predictor(small_policy()).predict(rows(20))
+    one = predictor(small_policy()).predict(rows(1))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         pd.testing.assert_frame_equal(predictor(small_policy()).predict(rows(20)), plain)
+        pd.testing.assert_frame_equal(predictor(small_policy()).predict(rows(1)), one)
 
 
 @pytest.mark.filterwarnings("error")
@@ -112,6 +114,55 @@ def test_any_layout_of_the_array_is_taken_and_none_is_written() -> None:
     for same in (frozen, np.asfortranarray(rows(6)), rows(6)[::-1][::-1], np.repeat(rows(6), 2, axis=1)[:, ::2]):
         np.testing.assert_allclose(infer(small_policy(), same)[0], expected, rtol=1e-6)
     np.testing.assert_array_equal(frozen, rows(6))
+
+
+def at_address(array: np.ndarray, offset: int) -> np.ndarray:
+    """A copy that begins `offset` bytes behind a multiple of 64."""
+    room = np.empty(array.nbytes + 128, dtype=np.uint8)
+    begin = -room.ctypes.data % 64 + offset
+    copy = room[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[:] = array
+    return copy
+
+
+@settings(max_examples=tiers.SLOW_EXAMPLES)
+@given(any_policies, st.lists(st.integers(0, 15).map(lambda k: 4 * k), min_size=3, max_size=3))
+def test_one_observation_gives_the_same_bits_wherever_weights_and_observation_lie(
+    policy: ActorCritic, offsets: list[int]
+) -> None:
+    seen = observations(policy.spec, 1).numpy()
+    weights = {
+        name: torch.from_numpy(at_address(tensor.numpy(), offsets[i % 2]))
+        for i, (name, tensor) in enumerate(policy.state_dict().items())
+    }
+    moved = ActorCritic.from_architecture(policy.spec, policy.architecture, weights)
+    for one, other in zip(infer(moved, at_address(seen, offsets[2])), infer(policy, seen), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("options", [{}, {"normalisation": {"clip": 2}, "actor_dims": (5,), "critic_dims": (7, 3)}])
+def test_one_observation_alone_is_what_the_module_computes(options: dict[str, Any]) -> None:
+    policy = shaped_policy(hidden_dims=(32, 16), activation="elu", **options)
+    with torch.no_grad():
+        expected = policy(observations(SPEC, 20))
+    for i, row in enumerate(rows(20)):
+        logits, values = infer(policy, row[None])
+        assert (logits.shape, values.shape) == ((1, SPEC.n_actions), (1,))
+        np.testing.assert_allclose(logits[0], expected[0][i], atol=1e-6)
+        np.testing.assert_allclose(values[0], expected[1][i], atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_windows_are_taken_and_other_shapes_refused(n: int) -> None:
+    flat = rows(n)
+    windows = flat.reshape(n, SPEC.window, SPEC.n_features)
+    for one, other in zip(infer(small_policy(), windows), infer(small_policy(), flat), strict=True):
+        np.testing.assert_array_equal(one, other)
+    expected = "expected float32 of shape [n, 24] or [n, 4, 6] (spec 1.0.0): build them with build_observation"
+    with pytest.raises(ObservationError, match=re.escape(f"observations: found float32[{n}, 23], {expected}")):
+        infer(small_policy(), flat[:, 1:])
+    with pytest.raises(ObservationError, match=re.escape(f"observations: found float64[{n}, 24], {expected}")):
+        infer(small_policy(), flat.astype(np.float64))
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,11 @@ from hypothesis import given, settings
 
 from mlflow_ppo_flavor.contract.digest import canonical_json, model_digest, sha256_hex
 from mlflow_ppo_flavor.errors import IntegrityError, SpecError, UnknownFormat
+from mlflow_ppo_flavor.model.inference import infer
 from mlflow_ppo_flavor.model.policy import ActorCritic
 from mlflow_ppo_flavor.model.storage import read_model, write_model
 from tests import tiers
-from tests.model.policies import SPEC, any_policies, observations, policy_of, small_golden, small_policy
+from tests.model.policies import SPEC, any_policies, observations, policy_of, shaped_policy, small_golden, small_policy
 
 PYFUNC = {"loader_module": "mlflow_ppo_flavor.flavor", "python_version": "3.11.7", "env": {"conda": "conda.yaml"}}
 
@@ -72,6 +73,25 @@ def test_it_reads_back_what_was_written(original: Path) -> None:
     assert model.golden is not None
     assert model.golden.digests == small_golden().digests
     assert model.digest == model_digest(yaml.safe_load((original / "MLmodel").read_text())["flavors"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hidden_dims": (), "actor_dims": (3,), "critic_dims": (5, 4), "activation": "silu"},
+        {"hidden_dims": (3,), "normalisation": {"clip": 1.5}, "activation": "gelu"},
+    ],
+    ids=["separate", "normalised"],
+)
+def test_other_shapes_of_network_survive_a_round_trip(tmp_path: Path, options: dict[str, Any]) -> None:
+    policy = shaped_policy(**options)
+    found = read_model(write_folder(tmp_path / "model", policy)).policy
+    assert found.architecture == policy.architecture
+    assert found.architecture.items() >= {key: list(v) if type(v) is tuple else v for key, v in options.items()}.items()
+    for n in (1, 4):
+        seen = observations(SPEC, n, seed=n).numpy() * 3
+        for one, other in zip(infer(found, seen), infer(policy, seen), strict=True):
+            assert one.tobytes() == other.tobytes()
 
 
 @settings(max_examples=tiers.SLOW_EXAMPLES)
@@ -182,6 +202,28 @@ def set_pyfunc(**values: Any) -> Callable[[dict[str, Any]], object]:
         (set_entry(format=2), UnknownFormat, "flavors.ppo.format: found 2, expected 1: upgrade mlflow-ppo-flavor"),
         (set_entry(format=None), UnknownFormat, "flavors.ppo.format: found None, expected 1"),
         (set_entry(later=1), SpecError, "flavors.ppo.later: found an unknown key"),
+        (set_entry(vouched=1), SpecError, "flavors.ppo.vouched: found 1, expected a mapping"),
+        (set_entry(vouched={"reason": "x", "by": "y"}), SpecError, "flavors.ppo.vouched.at: found nothing, expected"),
+        (
+            lambda f: f["ppo"]["architecture"].update({"class": "Mlp"}),
+            SpecError,
+            "architecture.class: found 'Mlp', exp",
+        ),
+        (
+            set_entry(architecture={"class": "Onnx"}),
+            IntegrityError,
+            "flavors.ppo.files: policy.onnx isn't listed, expected it",
+        ),
+        (
+            set_entry(architecture={"class": "Onnx", "opset": 20}),
+            SpecError,
+            "flavors.ppo.architecture.opset: found an unknown key, expected one of class",
+        ),
+        (
+            lambda f: f["ppo"]["files"].pop("policy.safetensors"),
+            IntegrityError,
+            "policy.safetensors: found a file that MLmodel doesn't list",
+        ),
         (set_entry(files=None), SpecError, "flavors.ppo.files: found None, expected a mapping"),
         (set_entry(files={"../spec.json": "0"}), SpecError, "flavors.ppo.files: found {'../spec.json': '0'}, expected"),
         (set_entry(files={"/etc/hostname": "0"}), SpecError, "flavors.ppo.files: found {'/etc/hostname': '0'}"),
@@ -233,6 +275,7 @@ HOSTILE = {
     "mappings": b"{a: " * 100_000,
     "aliases": b"flavors:\n  ppo:\n    a0: &a0 [x]\n" + _TENFOLD,
     "itself": b"flavors: &f {ppo: *f, python_function: *f}",
+    "large": b"#" * (5 * 1024 * 1024),
     "many": b"flavors: {ppo: [" + b"1," * 200_000 + b"]}",
 }
 READER = """
