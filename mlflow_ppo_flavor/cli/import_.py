@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_ppo_flavor.cli.connection import answering, connect, registry_options
-from mlflow_ppo_flavor.cli.report import format_option, print_json, print_verdict
+from mlflow_ppo_flavor.cli.report import format_option, print_json, print_verdict, printable
 from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.contract.digest import model_digest
 from mlflow_ppo_flavor.contract.releases import spec_named
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Refused = list[tuple[str, tuple[Finding, ...]]]
 _ARTIFACT = "policy"
+_LARGEST_SPEC = 2**22
 _NEXT = (
     "unproven: no golden decisions came with it, so traders with real money refuse it. Next: record a golden file with "
     'the code that trained it and import with --golden FILE; or answer for it yourself with --vouch "reason"'
@@ -125,7 +126,11 @@ def _read_spec(told: str) -> ModelSpec:
     if not path.is_file():
         return spec_named(told, "--spec")
     try:
-        return ModelSpec.from_dict(json.loads(path.read_text(encoding="utf-8")), told)
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_SPEC + 1)
+        if len(content) > _LARGEST_SPEC:
+            raise SpecError(f"--spec {told}", f"more than {_LARGEST_SPEC} bytes", "a spec as JSON")
+        return ModelSpec.from_dict(json.loads(content.decode("utf-8")), told)
     except SpecError:
         raise
     except (OSError, ValueError, RecursionError) as error:
@@ -215,7 +220,7 @@ def _print(registered: Sequence[dict[str, Any]], candidates: Sequence[Candidate]
     for row, candidate in zip(registered, candidates, strict=False):
         fact = f"{row['file']} ({row['kind']}) is {row['model']} version {row['version']}, spec {row['spec_version']}"
         print_verdict(fact, True, candidate.findings)
-        click.echo(f"  read as {row['reading']}")
+        click.echo(f"  read as {printable(row['reading'])}")
         click.echo(f"  digest {row['digest']}")
         click.echo(f"  {_proof(row, candidate)}")
     for file, findings in refused:

@@ -23,15 +23,20 @@ def format_option(command: Command) -> Command:
 
 def print_json(value: Any) -> None:
     """One JSON value on standard output, with the keys in the order of the documentation."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(printable(json.dumps(value, indent=2, ensure_ascii=False)))
+
+
+def printable(text: str) -> str:
+    """The text with what no file can hold written out, `\\ud800`: names come from files, and Python's text has more."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def print_verdict(fact: str, allowed: bool, findings: Iterable[Finding]) -> None:
     """The fact, then one finding a line."""
-    click.secho(fact, fg="green" if allowed else "red", bold=True)
+    click.secho(printable(fact), fg="green" if allowed else "red", bold=True)
     for finding in findings:
         kind = click.style(f"[{finding.kind}]", fg=_COLOURS[finding.kind])
-        click.echo(f"  {kind} {finding.message}")
+        click.echo(f"  {kind} {printable(finding.message)}")
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

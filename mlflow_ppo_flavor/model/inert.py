@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from mlflow_ppo_flavor.errors import CheckpointError
@@ -18,6 +17,7 @@ from mlflow_ppo_flavor.model.pickled.holder import Holder, plain_state
 from mlflow_ppo_flavor.model.pickled.machine import PickleMachine
 from mlflow_ppo_flavor.model.pickled.opcodes import run
 from mlflow_ppo_flavor.model.pickled.refusal import unreadable
+from mlflow_ppo_flavor.model.pickled.regular_file import open_regular
 from mlflow_ppo_flavor.model.pickled.stream import PickleStream
 from mlflow_ppo_flavor.model.pickled.tensor import DTYPES, TENSORS
 from mlflow_ppo_flavor.model.pickled.torch_archive import read_torch_archive
@@ -39,7 +39,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
     CheckpointError, in one sentence, for what isn't there, is truncated, broken, or out of proportion.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             return read_torch(file, str(path))
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}: expected a checkpoint file") from error

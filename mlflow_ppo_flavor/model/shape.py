@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mlflow_ppo_flavor.contract import parsing
@@ -55,16 +55,19 @@ def shapes_of(state: object) -> dict[str, tuple[int, ...]]:
 
 def flat_weights(state: object) -> dict[str, Any]:
     """{dotted name: weight} of a state dict, or of several in mappings that nest; {} of anything else."""
-    flat: dict[str, Any] = {}
-    waiting = [("", state, 0)]
+    return {name: weight for name, weight in named_weights(state) if not isinstance(weight, Mapping)}
+
+
+def named_weights(state: object) -> Iterator[tuple[str, Any]]:
+    """Each (dotted name, weight); two may have one name, and what nests too deep comes as the mapping that it is."""
+    waiting: list[tuple[str, object, int]] = [("", state, 0)] if isinstance(state, Mapping) else []
     while waiting:
         place, value, depth = waiting.pop()
-        if not isinstance(value, Mapping):
-            flat[place] = value
-        elif depth < _DEEPEST_STATE:
+        if isinstance(value, Mapping) and depth < _DEEPEST_STATE:
             named = [(parsing.join(place, str(name)), member, depth + 1) for name, member in value.items()]
             waiting.extend(reversed(named))
-    return flat if isinstance(state, Mapping) else {}
+        else:
+            yield place, value
 
 
 def _is_of_actor(name: str) -> bool:

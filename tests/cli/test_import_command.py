@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -106,6 +107,23 @@ def test_unproven_is_told_with_what_to_do_next(registry: Registry, elsewhere: Pa
     stored = registry.stored("models:/desk/1")
     assert (stored.golden, stored.vouch) == (None, None)
     assert stored.spec == SPEC.for_bars(timeframe="1Day", adjustment="all", symbols=["AAPL", "IBM"])
+
+
+def test_names_that_no_terminal_can_show_are_written_out(registry: Registry, tmp_path: Path) -> None:
+    weights = {"actor.\ud800.weight": torch.zeros(7, 50), "critic.\ud801.weight": torch.zeros(1, 50)}
+    torch.save({"policy_state_dict": weights, "config": {"activation": "relu"}}, tmp_path / "m.pt")
+    (tmp_path / "spec.json").write_text(json.dumps(SPEC.to_dict()))
+    told = registry.run(tmp_path / "m.pt", "--name", "desk", "--spec", tmp_path / "spec.json")
+    assert told.code == 0
+    assert (
+        told.out.splitlines()[1]
+        == "  read as trunk empty; actor actor.\\ud800 (50 → 7); critic critic.\\ud801 (50 → 1); relu"
+    )
+    torch.save({"policy_state_dict": {"\ud800": torch.zeros(1)}}, tmp_path / "m.pt")
+    for form in ("text", "json"):
+        told = registry.run(tmp_path / "m.pt", "--name", "desk", "--spec", tmp_path / "spec.json", "--format", form)
+        assert told.code == 1
+        assert "policy_state_dict.\\" in told.out
 
 
 def test_somebody_vouches(registry: Registry, elsewhere: Path) -> None:
@@ -226,3 +244,6 @@ def test_a_spec_that_cannot_be_read(elsewhere: Path, tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text("{")
     result = mlflow_ppo("import", "a.pt", "--name", "desk", "--spec", str(tmp_path / "spec.json"))
     assert (result.code, "spec.json: found Expecting property name" in result.err) == (2, True)
+    os.truncate(tmp_path / "spec.json", 2**40)
+    result = mlflow_ppo("import", "a.pt", "--name", "desk", "--spec", str(tmp_path / "spec.json"))
+    assert (result.code, "spec.json: found more than 4194304 bytes, expected a spec" in result.err) == (2, True)

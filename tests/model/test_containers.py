@@ -104,6 +104,15 @@ def test_doubled_and_overlapping_members_are_refused() -> None:
     refused(bytes(content), "c/data/0: found no header, expected the member's own before its bytes")
 
 
+def test_a_directory_that_points_outside_of_the_file_is_refused() -> None:
+    content = bytearray(archive(ONE))
+    # where the directory begins, and so everything that it lists, is counted from there
+    start = content.rindex(b"PK\x05\x06") + 16
+    for shift in (1, 2**20, 2**31):
+        content[start : start + 4] = struct.pack("<I", len(content) + shift)
+        refused(bytes(content), ".*: found no header, expected the member's own before its bytes")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.model.architecture import ACTIVATIONS
 from mlflow_ppo_flavor.model.foreign.fault import ONNX, fault
 from mlflow_ppo_flavor.model.inert import Holder
+from mlflow_ppo_flavor.model.pickled.contents import DEEPEST
 
 _TORCH = "torch.nn.modules.activation"
 _OPTION = "--activation"
 _CHOICES = ", ".join(ACTIVATIONS)
-_KEY = re.compile(
-    r"(?:(?!output|out|final|last)[a-z]+_)*(?:activation|nonlinearity)(?:_(?:fn|function|func|name|type))?"
-)
-_CLASS = re.compile(rf"<class '{re.escape(_TORCH)}\.(\w+)'>")
+_WORD, _ENDING = r"(?:activations?|nonlinearity)", r"(?:_(?:fn|function|func|name|type))?"
+_KEY = re.compile(r"(?:(?!output|out|final|last)[a-z]+_)*" + _WORD + _ENDING)
+_LAST_KEY = re.compile(r"(?:[a-z]+_)*(?:output|out|final|last)_(?:[a-z]+_)*" + _WORD + _ENDING)
+_OPTIONS_KEY = re.compile(rf"(?:[a-z]+_)*{_WORD}_(?:kwargs|args|params|parameters|options|config)")
+_CLASS = re.compile(r"<class 'torch\.nn\.modules\.\w+\.(\w+)'>")
+# behind the last layer: logits stay logits, or become probabilities of the same actions
+_HARMLESS = ("", "none", "identity", "linear", "softmax", "logsoftmax")
 _SPELLED = {name.replace("_", ""): name for name in ACTIVATIONS} | {"swish": "silu"}
 # what torch's classes have where nothing else was asked for
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -29,18 +35,28 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "softplus": {"beta": 1.0, "threshold": 20.0},
     "hardtanh": {"min_val": -1.0, "max_val": 1.0},
 }
-_DEEPEST, _MOST_VALUES = 8, 10_000
+# how configs call these parameters where they stand beside the activation's name
+_BESIDE: Mapping[str, Mapping[str, float]] = {
+    "leaky_relu": dict.fromkeys(("negative_slope", "leaky_relu_slope", "leaky_slope", "leaky_relu_alpha"), 0.01),
+    "elu": {"elu_alpha": 1.0},
+    "softplus": {"softplus_beta": 1.0, "softplus_threshold": 20.0},
+    "hardtanh": {"hardtanh_min_val": -1.0, "hardtanh_max_val": 1.0},
+}
+_LONGEST_PLACE, _LONGEST_KEY = 200, 100
+_NESTING = (Mapping, list, tuple, Holder)
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
     """A place in a file that speaks of the activation: its name here, "" for one that we don't have, or None where it
-    can't be read what it is (code, a class of the file's own).
+    can't be read what it is (code, a class of the file's own). `only` is the activation that an unusual parameter is
+    of: it matters where that is chosen.
     """
 
     place: str
     text: str
     name: str | None
+    only: str = ""
 
 
 def chosen(mentions: Sequence[Mention], given: str | None, place: str) -> tuple[str, list[Finding]]:
@@ -48,8 +64,9 @@ def chosen(mentions: Sequence[Mention], given: str | None, place: str) -> tuple[
 
     "" with a finding where nobody tells, where a mention is of one that we don't have, and where two differ.
     """
-    readable = [mention for mention in mentions if mention.name is not None]
-    names = {mention.name for mention in readable} | ({given} if given else set())
+    named = {mention.name for mention in mentions if not mention.only} | {given}
+    mentions = [mention for mention in mentions if not mention.only or mention.only in named]
+    names = {mention.name for mention in mentions if mention.name is not None} | ({given} if given else set())
     told = ", ".join(f"{mention.place}: {mention.text}" for mention in mentions)
     if "" in names:
         return "", [fault(place, told, f"one of {_CHOICES}, with torch's defaults", ONNX)]
@@ -72,29 +89,109 @@ def of_text(place: str, text: str) -> Mention:
 
 
 def find_mentions(value: object, place: str = "") -> tuple[Mention, ...]:
-    """Every mention in inert values: keys such as activation or activation_fn, and torch's activations anywhere."""
-    return tuple(_Walk().mentions(value, place, named=False, deeper=_DEEPEST))
+    """Every mention in inert values, at any depth that can be read: keys such as activation or activation_fn,
+    parameters beside them, and torch's activations anywhere.
+    """
+    return tuple(_Walk().mentions(_Spot(value, place)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """A value, where it stands, and what its key says: that it is an activation, the last layer's, its options."""
+
+    value: object
+    place: str
+    key: str = ""
+    named: bool = False
+    last: bool = False
+    options: bool = False
+    depth: int = 0
+
+    def below(self) -> Iterator[_Spot]:
+        """What it holds, by key. Objects begin anew: they may be in each other."""
+        depth = 0 if isinstance(self.value, Holder) else self.depth + 1
+        options = self.named or _OPTIONS_KEY.fullmatch(self.key) is not None
+        listed = isinstance(self.value, list | tuple)
+        for name, member in _members(self.value):
+            key = name.lower() if isinstance(name, str) and len(name) <= _LONGEST_KEY else ""
+            yield _Spot(
+                value=member,
+                place=parsing.join(self.place, str(name)[:_LONGEST_KEY])[-_LONGEST_PLACE:],
+                key=key,
+                named=_KEY.fullmatch(key) is not None or (self.named and listed),
+                last=_LAST_KEY.fullmatch(key) is not None or (self.last and listed),
+                options=options,
+                depth=depth,
+            )
 
 
 @dataclass
 class _Walk:
-    """Goes through nested values, with a bound on how many."""
+    """Goes through nested values once, which the reader has bounded; through an object's once, wherever it is."""
 
-    values: int = 0
+    seen: set[int] = field(default_factory=set)
 
-    def mentions(self, value: object, place: str, *, named: bool, deeper: int) -> Iterator[Mention]:
-        self.values += 1
-        if deeper < 0 or self.values > _MOST_VALUES:
-            return
-        if named and isinstance(value, str):
-            yield of_text(place, value)
-        elif isinstance(value, Holder) and (named or value.module == _TORCH):
-            yield _of_holder(place, value)
-        else:
-            for key, member in _members(value):
-                is_key = isinstance(key, str) and _KEY.fullmatch(key.lower()) is not None
-                below = parsing.join(place, str(key))
-                yield from self.mentions(member, below, named=is_key, deeper=deeper - 1)
+    def mentions(self, start: _Spot) -> Iterator[Mention]:
+        levels = [iter([start])]
+        while levels:
+            spot = next(levels[-1], None)
+            if spot is None:
+                levels.pop()
+                continue
+            mention = _mention(spot)
+            if mention is not None:
+                yield mention
+            elif isinstance(spot.value, _NESTING) and self._is_new(spot):
+                levels.append(spot.below())
+
+    def _is_new(self, spot: _Spot) -> bool:
+        if not isinstance(spot.value, Holder):
+            return spot.depth <= DEEPEST
+        new = id(spot.value) not in self.seen
+        self.seen.add(id(spot.value))
+        return new
+
+
+def _mention(spot: _Spot) -> Mention | None:
+    """What a value says itself; None where only what it holds may."""
+    value, place = spot.value, spot.place
+    if spot.last:
+        return _of_last(spot)
+    if spot.named and isinstance(value, str):
+        return of_text(place, value)
+    if isinstance(value, Holder) and (spot.named or value.module == _TORCH or _is_bound(value)):
+        return _of_holder(place, value)
+    return _of_parameter(spot)
+
+
+def _of_last(spot: _Spot) -> Mention | None:
+    """An activation behind the last layer: our heads have none there."""
+    value = spot.value
+    if isinstance(value, Holder):
+        said, shown = value.name, value.path
+    elif isinstance(value, str):
+        said, shown = value.removesuffix("()").rpartition(".")[2], parsing.show(value)
+    else:
+        return None
+    harmless = said.lower().replace("_", "") in _HARMLESS
+    return None if harmless else Mention(spot.place, f"{shown} behind the last layer", "")
+
+
+def _of_parameter(spot: _Spot) -> Mention | None:
+    """A parameter beside an activation's name, other than torch's default."""
+    if isinstance(spot.value, bool) or not isinstance(spot.value, int | float | str | np.number):
+        return None
+    for name, defaults in _DEFAULTS.items():
+        told = {**_BESIDE.get(name, {}), **(defaults if spot.options else {})}
+        if spot.key in told and spot.value != told[spot.key]:
+            return Mention(spot.place, parsing.show(spot.value), "", only=name)
+    return None
+
+
+def _is_bound(held: Holder) -> bool:
+    """Whether it is functools.partial of one of torch's activations."""
+    given = held.args or ()
+    return held.path == "functools.partial" and any(isinstance(x, Holder) and x.module == _TORCH for x in given)
 
 
 def _members(value: object) -> Iterator[tuple[object, object]]:

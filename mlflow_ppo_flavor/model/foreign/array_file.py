@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from mlflow_ppo_flavor.model.foreign.members import read_members
 Array = npt.NDArray[Any]
 _SUFFIX = ".npy"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_LONGEST_HEADER = 10_000
+_LONGEST_HEADER, _LONGEST, _MOST_AXES = 10_000, 2**32, 32
 _KINDS = {"float32": "f4", "float64": "f8", "int64": "i8"}
+_LAST_CHARACTER, _SURROGATES = 0x10FFFF, (0xD800, 0xE000)
 _REMEDY = "see docs/golden-file.md"
 
 
@@ -106,15 +108,26 @@ def _parse(content: bytes, path: str | os.PathLike[str], name: str) -> tuple[Arr
         if version not in _HEADERS:
             return None, f"a .npy of format {version[0]}.{version[1]}"
         shape, fortran, dtype = _HEADERS[version](stream, max_header_size=_LONGEST_HEADER)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise CheckpointError(f"{path}: {name}: found no array ({error}), expected one of numpy.savez") from error
-    if dtype.hasobject or dtype.fields is not None:
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, TokenError) as error:
+        found = f"no array ({str(error) or type(error).__name__})"
+        raise CheckpointError(f"{path}: {name}: found {found}, expected one of numpy.savez") from error
+    if dtype.hasobject or dtype.fields is not None or dtype.subdtype is not None:
         return None, f"{dtype}: pickled objects and records aren't read"
     held = len(content) - stream.tell()
-    if any(length < 0 for length in shape) or prod(shape) * dtype.itemsize != held:
+    plain = len(shape) <= _MOST_AXES and all(type(length) is int and 0 <= length <= _LONGEST for length in shape)
+    # text without a character takes no byte in a file, and four of each in memory
+    if not plain or prod(shape) * dtype.itemsize != held or (not dtype.itemsize and prod(shape) > len(content)):
         return None, f"{held} bytes that say they are {dtype}{list(shape)}"
     if not dtype.itemsize:
         return np.empty(shape, dtype), ""
     flat = np.frombuffer(content, dtype, offset=stream.tell())
+    if dtype.kind == "U" and not _is_text(flat):
+        return None, "text with numbers that are no characters"
     array = flat.reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="), order="C")
     return array, ""
+
+
+def _is_text(array: Array) -> bool:
+    """Whether numpy's unicode holds characters alone: it believes any number, Python fails at those that are none."""
+    points = array.view(f"{array.dtype.byteorder}u4")
+    return not ((points > _LAST_CHARACTER) | ((points >= _SURROGATES[0]) & (points < _SURROGATES[1]))).any()

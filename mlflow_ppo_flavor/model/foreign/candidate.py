@@ -26,6 +26,7 @@ from mlflow_ppo_flavor.model.foreign.vec_normalize import Statistics, read_stati
 from mlflow_ppo_flavor.model.policy import ActorCritic
 from mlflow_ppo_flavor.model.proof import Golden
 from mlflow_ppo_flavor.model.replay import reproduce
+from mlflow_ppo_flavor.model.shape import named_weights
 
 _NOT_CONFIG = (PLACE, "optimizer_state_dict", "golden", "spec")
 
@@ -107,7 +108,7 @@ def _of_checkpoint(checkpoint: Checkpoint, options: Options) -> Candidate:
 
 def _of_legacy(checkpoint: Checkpoint, options: Options) -> Candidate:
     """A network under names of its own, its activation in its config or said by the user."""
-    weights, findings = renamed(checkpoint[PLACE], options.rules)
+    weights, findings = renamed(named_weights(checkpoint[PLACE]), options.rules)
     linear, strange = linear_layers(weights)
     findings += strange
     inspection = _inspected({**checkpoint, PLACE: _matrices(linear)}, options, findings)
@@ -123,7 +124,7 @@ def _of_legacy(checkpoint: Checkpoint, options: Options) -> Candidate:
 
 def _of_stable_baselines(model: StableBaselines, options: Options) -> Candidate:
     """A model whose observations were normalised as the user says: its weights don't show it."""
-    weights, findings = renamed(model.weights, options.rules)
+    weights, findings = renamed(model.weights.items(), options.rules)
     model = replace(model, weights=weights)
     layers, unread = model.layers()
     refuse([*findings, *unread, *model.findings(None)])
@@ -198,7 +199,7 @@ def _needless(checkpoint: Checkpoint, options: Options) -> Iterator[Finding]:
 
 def _statistics(model: StableBaselines, options: Options, spec: ModelSpec) -> tuple[Statistics | None, list[Finding]]:
     if options.vecnormalize is not None:
-        return read_statistics(options.vecnormalize, spec.obs_dim)
+        return read_statistics(options.vecnormalize, spec)
     if options.unnormalised:
         return None, []
     remedy = "give --vecnormalize FILE (what VecNormalize.save wrote), or --no-normalisation if there was none"

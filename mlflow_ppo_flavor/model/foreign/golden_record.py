@@ -16,6 +16,7 @@ from mlflow_ppo_flavor.model import stages
 from mlflow_ppo_flavor.model.foreign.fault import fault, refuse
 from mlflow_ppo_flavor.model.foreign.golden_file import GoldenFile
 from mlflow_ppo_flavor.model.proof import Case, Float32, Golden, Int64, Segment, TableRow
+from mlflow_ppo_flavor.model.wholeness import margins_of
 
 _SAMPLES = 2
 
@@ -47,7 +48,7 @@ def golden_of(file: GoldenFile) -> Golden:
         logits=file.logits,
         values=file.values,
         actions=file.actions,
-        margins=stages.margins_of(file.logits),
+        margins=margins_of(file.logits),
         decisions=tuple(
             _decision(action, quantity, spec, account, file.instrument, price)
             for action, quantity, account, price in zip(

@@ -30,8 +30,9 @@ def linear_layers(weights: Mapping[str, Any]) -> tuple[list[Layer], list[Finding
         is_bias = kind == "bias" and f"{layer}.weight" in matrices and _is_dense(tensor, 1)
         if name not in matrices and not is_bias:
             findings.append(fault(f"{PLACE}.{name}", _describe(name, tensor), "linear layers alone", ONNX))
-        elif not torch.isfinite(tensor).all():
-            findings.append(fault(f"{PLACE}.{name}", "NaN or infinity", "finite weights", "its training has diverged"))
+        elif not torch.isfinite(tensor.float()).all():
+            wanted = "finite weights of float32"
+            findings.append(fault(f"{PLACE}.{name}", "NaN or infinity", wanted, "its training has diverged"))
         elif is_bias and len(tensor) != len(weights[f"{layer}.weight"]):
             wanted = f"[{len(weights[f'{layer}.weight'])}], as {layer}.weight has outputs"
             findings.append(fault(f"{PLACE}.{name}", str(list(tensor.shape)), wanted, "it isn't a linear layer's"))
@@ -153,6 +154,7 @@ def _describe(name: str, tensor: object) -> str:
         "a continuous action's spread": "log_std" in kind or "logstd" in kind,
         "running statistics": kind.startswith("running_") or kind == "num_batches_tracked",
         "a convolution's": kind == "weight" and tensor.ndim > 2,
+        "PReLU's": kind == "weight" and tensor.shape == (1,),
         "a normalisation layer's": kind == "weight" and tensor.ndim == 1,
     }
     guess = next((guess for guess, fits in guesses.items() if fits), "no linear layer's")

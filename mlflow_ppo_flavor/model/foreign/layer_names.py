@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from mlflow_ppo_flavor.contract.compatibility import Finding
@@ -25,14 +25,16 @@ def plain_name(name: str) -> str:
     return ".".join(parts[1:] if parts[0] == _PARALLEL and len(parts) > 2 else parts)
 
 
-def renamed(weights: Mapping[str, Any], rules: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], list[Finding]]:
-    """The weights under their plain names, renamed by the rules (old, new): a whole name, or one that others begin
-    with up to a point. The first rule that fits decides. A rule that fits nothing, and two weights of one name, are
-    findings.
+def renamed(
+    weights: Iterable[tuple[str, Any]], rules: Sequence[tuple[str, str]]
+) -> tuple[dict[str, Any], list[Finding]]:
+    """Named weights under plain names, renamed by the rules (old, new): a whole name, or one that others begin with up
+    to a point. The first rule that fits decides. A rule that fits nothing, and two weights of one name, are findings.
     """
-    findings, unused, found = [], dict(rules), dict[str, Any]()
-    for name, tensor in weights.items():
-        plain = plain_name(str(name))
+    findings, unused, found, names = [], dict(rules), dict[str, Any](), []
+    for name, tensor in weights:
+        plain = plain_name(name)
+        names.append(plain)
         old, new = next(((o, n) for o, n in rules if plain == o or plain.startswith(f"{o}.")), ("", ""))
         target = new + plain.removeprefix(old) if old else plain
         unused.pop(old, None)
@@ -41,7 +43,7 @@ def renamed(weights: Mapping[str, Any], rules: Sequence[tuple[str, str]]) -> tup
             findings.append(fault(f"policy_state_dict.{name}", f"a second weight {target}", "each name once", remedy))
         found[target] = tensor
     for old, new in unused.items():
-        known = ", ".join(map(plain_name, map(str, weights))) or "nothing"
+        known = ", ".join(names) or "nothing"
         expected = "the name of a weight or layer, or what names begin with up to a point"
         findings.append(fault(f"--map {old}={new}", "no such weight", expected, f"the weights are {known}"))
     return found, findings
@@ -58,9 +60,12 @@ def parts_of(names: Collection[str]) -> dict[str, frozenset[str]]:
     return {name: _spoken(path) for name, path in paths.items()}
 
 
-def series_of(name: str) -> tuple[str, tuple[int, ...]]:
-    """A name's series and its place there: `layers.2.linear` is (2,) of `layers.#.linear`."""
-    return re.sub(r"\d+", "#", name), tuple(int(digits) for digits in re.findall(r"\d+", name))
+def series_of(name: str) -> tuple[str, tuple[tuple[int, str], ...]]:
+    """A name's series and its place there: `layers.2.linear` is 2 of `layers.#.linear`. Numbers are compared by their
+    digits: Python makes none of thousands.
+    """
+    digits = (found.lstrip("0") for found in re.findall(r"[0-9]+", name))
+    return re.sub(r"[0-9]+", "#", name), tuple((len(number), number) for number in digits)
 
 
 def _spoken(path: Sequence[str]) -> frozenset[str]:

@@ -90,7 +90,9 @@ class Archive:
                 raise unreadable(self.place, found, "plain names inside the archive, not encrypted")
 
     def _locate(self, member: zipfile.ZipInfo) -> Span:
-        self._file.seek(member.header_offset)
+        size = self._file.seek(0, os.SEEK_END)
+        # a directory may say anything, also before the beginning
+        self._file.seek(member.header_offset if 0 <= member.header_offset < size else size)
         header = self._file.read(_HEADER.size)
         if len(header) != _HEADER.size or header[:4] != b"PK\x03\x04":
             raise unreadable(f"{self.place}: {member.filename[:80]}", "no header", "the member's own before its bytes")

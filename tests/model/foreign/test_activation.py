@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -66,13 +67,21 @@ def test_every_way_to_say_it(name: str) -> None:
         ({"activation": "tanh", "b": nn.ReLU}, [("config.activation", "tanh"), ("config.b", "relu")]),
         # the heads have none after their last layer: what is said of that isn't this
         ({"output_activation": "softmax", "activation": "tanh"}, [("config.activation", "tanh")]),
+        ({"output_activation": nn.Identity, "final_activation": nn.Softmax(-1), "last_activation": None}, []),
+        ({"output_activation": "tanh", "activation": "tanh"},
+         [("config.output_activation", ""), ("config.activation", "tanh")]),
+        ({"final_activation_fn": nn.Tanh}, [("config.final_activation_fn", "")]),
+        ({"activations": ["relu", nn.Tanh]}, [("config.activations.0", "relu"), ("config.activations.1", "tanh")]),
         ({"activation": None, "learning_rate": 3e-4, "reactivation": "tanh"}, []),
         ({}, []),
         # not torch's defaults, not ours, not readable
         ({"activation": nn.LeakyReLU(0.2)}, [("config.activation", "")]),
         ({"activation": nn.GELU("tanh")}, [("config.activation", "")]),
         ({"activation": functools.partial(nn.LeakyReLU, 0.2)}, [("config.activation", "")]),
+        ({"act": functools.partial(nn.LeakyReLU, 0.2)}, [("config.act", "")]),
+        ({"act": functools.partial(nn.ELU, alpha=2.0)}, [("config.act", "")]),
         ({"activation": nn.PReLU}, [("config.activation", "")]),
+        ({"activation": nn.Identity}, [("config.activation", "")]),
         ({"activation": "prelu"}, [("config.activation", "")]),
         ({"activation": Swish}, [("config.activation", None)]),
     ],
@@ -81,11 +90,58 @@ def test_where_it_is_found(config: object, found: list[tuple[str, str | None]]) 
     assert mentions(config) == found
 
 
+def test_a_class_of_torch_that_is_no_activation_of_ours_is_told() -> None:
+    assert of_text("a", str(nn.Identity)) == Mention("a", "\"<class 'torch.nn.modules.linear.Identity'>\"", "")
+
+
 def test_a_config_without_end_is_walked_for_a_while() -> None:
     loop: dict[str, Any] = {}
     loop["again"] = loop
     assert find_mentions(loop) == ()
     assert find_mentions([["tanh"] * 100] * 1_000) == ()
+    assert find_mentions({"output_" * 100_000: "tanh"}) == ()
+
+
+def test_what_stands_far_away_counts_too() -> None:
+    config: Any = {"activation": "tanh"}
+    for _ in range(25):
+        config = {"below": config}
+    history = [{"reward": 1.0}] * 20_000
+    assert [name for _, name in mentions({"activation": "relu", "history": history, "z": config})] == ["relu", "tanh"]
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"activation": "leaky_relu", "negative_slope": 0.2}, "config.activation: 'leaky_relu', config.negative_sl"),
+        ({"activation": "elu", "activation_kwargs": {"alpha": 0.5}}, "config.activation: 'elu', config.activation_kw"),
+        ({"activation": {"name": "elu", "alpha": 2}}, "config.activation.alpha: 2"),
+        ({"activation": "gelu", "activation_args": {"approximate": "tanh"}}, "config.activation: 'gelu', config.activ"),
+        ({"activation": "softplus", "softplus_beta": np.float64(2)}, "config.activation: 'softplus', config.softp"),
+    ],
+)  # fmt: skip
+def test_an_unusual_parameter_beside_the_name_is_refused(config: dict[str, Any], told: str) -> None:
+    stream = io.BytesIO()
+    torch.save({"config": config}, stream)
+    found = find_mentions(read_torch(stream, "model.pt"))
+    name, (finding,) = chosen(found, "elu" if isinstance(config["activation"], dict) else None, "x.pt: activation")
+    assert name == ""
+    assert finding.message.startswith(f"x.pt: activation: found {told}")
+    assert "expected one of tanh, relu, elu" in finding.message
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"activation": "relu", "negative_slope": 0.2},
+        {"activation": "leaky_relu", "negative_slope": 0.01, "alpha": 0.5, "beta": 3},
+        {"activation": "elu", "elu_alpha": 1, "activation_kwargs": {"inplace": True}},
+    ],
+)
+def test_parameters_that_do_not_matter(config: dict[str, Any]) -> None:
+    stream = io.BytesIO()
+    torch.save(config, stream)
+    assert chosen(find_mentions(read_torch(stream, "model.pt")), None, "a") == (config["activation"], [])
 
 
 TANH, RELU = Mention("config.activation", "'tanh'", "tanh"), Mention("config.fn", "'relu'", "relu")

@@ -91,6 +91,30 @@ def test_wrapped_and_half_precision_weights(tmp_path: Path) -> None:
     check_equal(found, original.float())
 
 
+def test_two_networks_in_mappings_of_their_own(tmp_path: Path) -> None:
+    original = Separate(SMALL)
+    weights = {"actor": original.actor.state_dict(), "critic": original.critic.state_dict()}
+    read = read_candidate(legacy(tmp_path / "m.pt", weights), Options(spec=SMALL, activation="relu"))
+    check_equal(read, original)
+    (message, *_) = messages(
+        legacy(tmp_path / "m.pt", weights | {"actor.0.weight": torch.zeros(8, 53)}), Options(spec=SMALL)
+    )
+    assert message.startswith(
+        "policy_state_dict.actor.0.weight: found a second weight actor.0.weight, expected each name"
+    )
+    deep: Any = {"weight": torch.zeros(1, 1)}
+    for _ in range(9):
+        deep = {"critic": deep}
+    (message, *_) = messages(legacy(tmp_path / "m.pt", weights | deep), Options(spec=SMALL))
+    assert ".critic.critic: found {'critic': {'weight': tensor([[0.]])}}, expected linear layers alone" in message
+
+
+def test_weights_that_float32_has_not_are_refused(tmp_path: Path) -> None:
+    weights = {name: weight.double() * 1e300 for name, weight in Separate(SMALL).state_dict().items()}
+    for message in messages(legacy(tmp_path / "m.pt", weights), Options(spec=SMALL, activation="relu")):
+        assert ": found NaN or infinity, expected finite weights of float32: its training has diverged" in message
+
+
 def test_the_weights_tell_a_released_spec_and_the_user_chooses_among_equals(tmp_path: Path) -> None:
     path = legacy(tmp_path / "old.pt", Shared(MODEL_SPECS["2.6.0"]).state_dict(), config={"activation": "tanh"})
     assert read_candidate(path, Options()).spec == MODEL_SPECS["2.6.0"]

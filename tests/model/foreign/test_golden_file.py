@@ -306,8 +306,8 @@ def test_pickled_arrays_are_not_read(elsewhere: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def header(shape: str) -> bytes:
-    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+def header(shape: str, dtype: str = "'<f4'") -> bytes:
+    text = f"{{'descr': {dtype}, 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 
 
@@ -317,6 +317,19 @@ def header(shape: str) -> bytes:
         (header("(1000000000000, 3)") + bytes(8), "logits: found 8 bytes that say they are float32[1000000000000, 3]"),
         (header("(2, 3)") + bytes(8), "logits: found 8 bytes that say they are float32[2, 3], expected float32[cases"),
         (header("(-1, -2)") + bytes(8), "logits: found 8 bytes that say they are float32[-1, -2]"),
+        (header("(True, 2)") + bytes(8), "logits: found 8 bytes that say they are float32[True, 2], expected float32"),
+        (header(f"({'0, ' * 20})"), "logits: found float32[0, 0, 0, 0"),
+        (header("(1180591620717411303424, 0)"), "logits: found 0 bytes that say they are float32[1180591620717411303"),
+        (
+            header("(1099511627776,)", "'<U0'"),
+            "logits: found 0 bytes that say they are <U0[1099511627776], expected fl",
+        ),
+        (
+            header("(3,)", "('<f4', (2,))") + bytes(24),
+            "logits: found ('<f4', (2,)): pickled objects and records aren't",
+        ),
+        (header("(2,)", "'<U1'") + bytes(7) + b"\x7f", "logits: found text with numbers that are no characters, exp"),
+        (header("(1,)", "'>U1'") + b"\0\0\xd8\0", "logits: found text with numbers that are no characters, exp"),
         (b"\x93NUMPY\x03\x00", "logits: found a .npy of format 3.0, expected float32[cases, n_actions]"),
     ],
 )
@@ -340,7 +353,8 @@ def test_what_is_no_golden_file(elsewhere: Path, tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "packed.npz", logits=np.zeros(10_000))
     with pytest.raises(CheckpointError, match=r"bytes packed into .* written by numpy\.savez, not savez_compressed$"):
         read_golden_file(tmp_path / "packed.npz")
-    with zipfile.ZipFile(tmp_path / "noise.npz", "w") as archive:
-        archive.writestr("logits.npy", b"no array")
-    with pytest.raises(CheckpointError, match=r"logits: found no array \(.*expected one of numpy\.savez"):
-        read_golden_file(tmp_path / "noise.npz")
+    for noise in (b"no array", header("(" * 60)):
+        with zipfile.ZipFile(tmp_path / "noise.npz", "w") as archive:
+            archive.writestr("logits.npy", noise)
+        with pytest.raises(CheckpointError, match=r"(?s)logits: found no array \(.*expected one of numpy\.savez"):
+            read_golden_file(tmp_path / "noise.npz")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlflow_ppo_flavor.errors import PPOFlavorError
+from mlflow_ppo_flavor.errors import CheckpointError, PPOFlavorError
 from mlflow_ppo_flavor.model.foreign.candidate import Options, read_candidate
 from mlflow_ppo_flavor.model.foreign.golden_file import read_golden_file
 from mlflow_ppo_flavor.model.foreign.golden_record import golden_of
@@ -50,9 +52,32 @@ def read(kind: str, path: Path) -> None:
     if kind == "npz":
         golden_of(read_golden_file(path))
     elif kind == "pkl":
-        read_statistics(path, SPEC.obs_dim)
+        read_statistics(path, SPEC)
     else:
         read_candidate(path, Options(spec=SPEC, unnormalised=True, activation="tanh"))
+
+
+@pytest.mark.parametrize("kind", ["zip", "pkl", "npz", "pt"])
+def test_pipes_and_devices_are_refused_at_once(kind: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), Path("/dev/stdin")):
+        with pytest.raises(
+            CheckpointError, match=f"^{path}: (Not a regular file|No such device or address): expected "
+        ):
+            read(kind, path)
+    with pytest.raises(CheckpointError, match=f"^{tmp_path}: Is a directory: expected "):
+        read(kind, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["zip", "npz", "pt"])
+def test_an_archive_of_several_disks_is_refused(kind: str, files: dict[str, bytes], tmp_path: Path) -> None:
+    end = files[kind].rindex(b"PK\x05\x06")
+    several = struct.pack("<4sIQI", b"PK\x06\x07", 0, 0, 2)
+    (tmp_path / "a").write_bytes(
+        files[kind][:end].removesuffix(files[kind][end - 20 : end]) + several + files[kind][end:]
+    )
+    with pytest.raises(CheckpointError, match=f"^{tmp_path}/a: found a zip archive without a whole directory"):
+        read(kind, tmp_path / "a")
 
 
 @pytest.mark.parametrize("kind", ["zip", "pkl", "npz", "pt"])

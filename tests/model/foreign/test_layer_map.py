@@ -28,7 +28,7 @@ def weights_of(shapes: Shapes) -> dict[str, torch.Tensor]:
 
 def reading(shapes: Shapes, rules: tuple[tuple[str, str], ...] = ()) -> str:
     """Trunk | actor | critic, by name."""
-    weights, unmapped = renamed(weights_of(shapes), rules)
+    weights, unmapped = renamed(weights_of(shapes).items(), rules)
     layers, strange = linear_layers(weights)
     found, findings = read_layers(layers, OBS, ACTIONS)
     assert unmapped + strange + findings == []
@@ -206,6 +206,8 @@ def test_weights_that_are_no_numbers() -> None:
         "c.bias": torch.ones(3),
         "log_std": torch.ones(3),
         "d.weight": "text",
+        "e.weight": torch.full((2, 3), 1e39, dtype=torch.float64),
+        "f.0.weight": torch.ones(1),
     }
     assert [finding.message.partition(", expected")[0] for finding in linear_layers(weights)[1]] == [
         "policy_state_dict.a.weight: found NaN or infinity",
@@ -213,17 +215,26 @@ def test_weights_that_are_no_numbers() -> None:
         "policy_state_dict.c.bias: found [3]",
         "policy_state_dict.log_std: found float32[3], a continuous action's spread",
         "policy_state_dict.d.weight: found 'text'",
+        # in float32, which every policy is inferred in, it is infinity
+        "policy_state_dict.e.weight: found NaN or infinity",
+        "policy_state_dict.f.0.weight: found float32[1], PReLU's",
     ]
+
+
+def test_numbers_of_any_length_are_ordered() -> None:
+    long = "9" * 5_000
+    shapes = {f"l{long}": (8, 8), "l10": (8, 8), "l09": (50, 8), "pi": (8, 7), "v": (8, 1)}
+    assert reading(shapes) == f"l09 l10 l{long} | pi | v"
 
 
 def test_a_rule_that_fits_nothing_and_two_weights_of_one_name() -> None:
     weights = weights_of({"net.0": (50, 7), "v": (50, 1)})
-    _, findings = renamed(weights, (("nets", "actor"),))
+    _, findings = renamed(weights.items(), (("nets", "actor"),))
     assert [finding.message for finding in findings] == [
         "--map nets=actor: found no such weight, expected the name of a weight or layer, or what names begin with up "
         "to a point: the weights are net.0.weight, net.0.bias, v.weight, v.bias"
     ]
-    _, findings = renamed(weights, (("net.0", "v"),))
+    _, findings = renamed(weights.items(), (("net.0", "v"),))
     assert [finding.message for finding in findings] == [
         "policy_state_dict.v.weight: found a second weight v.weight, expected each name once: give each layer a "
         "name of its own",
