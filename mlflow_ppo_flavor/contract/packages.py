@@ -22,6 +22,8 @@ FEATURES_GROUP = "mlflow_ppo_flavor.features"
 """Entry points here are named after a namespace, `acme`, and load a sequence of its features."""
 SPECS_GROUP = "mlflow_ppo_flavor.specs"
 """Entry points here are named after a family, `acme`, and load a sequence of its specs."""
+LONGEST_NAME = 100
+"""Of a namespace or family: they stand in locks, tags and messages."""
 T = TypeVar("T")
 
 
@@ -142,6 +144,10 @@ def _files(top: str) -> Iterator[tuple[str, Path]]:
 def _check(package: OwnPackage, times: int) -> None:
     if not _is_version(package.version):
         raise SpecError("version", parsing.show(package.version), "a version such as 2.7.0 (PEP 440)")
+    if len(package.entry.name) > LONGEST_NAME:
+        raise SpecError(
+            package.entry.group, f"a name of {len(package.entry.name)} characters", f"at most {LONGEST_NAME}"
+        )
     if times > 1:
         others = [str(o) for o in installed(package.entry.group) if o.entry.name == package.entry.name and o != package]
         raise SpecError(package.place, f"the same in {' and '.join(others)}", "one package", "uninstall the others")

@@ -191,6 +191,9 @@ def version(value: object, path: str) -> str:
         Version(value)
     except ValueError:  # InvalidVersion, and what Python's integers refuse
         raise SpecError(path, show(value), expected) from None
+    # PEP 440 lets blanks and line ends stand around a version: as a name it would be another one
+    if value != value.strip():
+        raise SpecError(path, show(value), f"{expected}, without blanks around it")
     return value
 
 
@@ -218,6 +221,8 @@ def trader_requirement(value: object, path: str) -> str:
     """
     if not isinstance(value, str):
         return specifiers(value, path)
+    if not value.isprintable():
+        raise SpecError(path, show(value), "one line of text, such as >=2.7.0; acme-features>=1.2")
     first, *packages = value.split(";")
     specifiers(first, path)
     if len(packages) > MOST_PACKAGES:

@@ -14,7 +14,8 @@ Another choice of inputs is another LOCK_FORMAT.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import product
@@ -37,7 +38,14 @@ from mlflow_ppo_flavor.contract.spec import Sizing
 from mlflow_ppo_flavor.contract.trader import SPEC_FORMATS
 from mlflow_ppo_flavor.decision.account import AccountState, apply_fill, mark
 from mlflow_ppo_flavor.decision.action import SKIPS, Instrument, decide
-from mlflow_ppo_flavor.decision.features import Feature, compute_features, feature_faults, known_features
+from mlflow_ppo_flavor.decision.features import (
+    Feature,
+    OwnFeature,
+    compute_features,
+    feature_faults,
+    known_features,
+    own_features,
+)
 from mlflow_ppo_flavor.decision.fixed_accounts import (
     COSTS,
     HISTORIES,
@@ -85,11 +93,13 @@ def feature_digests() -> dict[str, str]:
     A digest covers lookback, range, degenerate value, and the values of eight bars of every regime and timeframe.
     """
     features = known_features()
-    market: dict[str, dict[str, list[int]]] = {reference: {} for reference in features}
+    market: dict[str, dict[str, list[int | str]]] = {reference: {} for reference in features}
     for name, bars in fixed_bars().items():
         matrix = compute_features(bars, tuple(features), start=FIRST_ROW)
         for reference, column in zip(features, matrix.T, strict=True):
-            market[reference][name] = _counted(column, features[reference].scale)
+            market[reference][name] = _counted(column, _scale(features[reference]))
+    for reference in own_features():
+        _check_steady(reference, market[reference])
     told = {reference: _declared(features[reference]) | {"values": values} for reference, values in market.items()}
     return {reference: _digest(value) for reference, value in (told | dict(_account_features())).items()}
 
@@ -109,10 +119,27 @@ def _digest(value: object) -> str:
     return sha256_hex(canonical_json(value))
 
 
-def _counted(values: Any, scale: float) -> list[int]:
-    """float32 values as whole billionths of the range."""
-    counted: list[int] = np.rint(values.astype(np.float64) / scale * _BILLIONTHS).astype(np.int64).tolist()
-    return counted
+def _counted(values: Any, scale: float) -> list[int | str]:
+    """float32 values as whole billionths of the range; what broken code answers, NaN or infinity, by its name."""
+    counted = np.rint(values.astype(np.float64) / scale * _BILLIONTHS).tolist()
+    return [int(number) if math.isfinite(number) else str(number) for number in counted]
+
+
+def _scale(feature: Feature) -> float:
+    """The range that its values are counted in. A team may declare any: of ±1e9, billionths would show no change."""
+    return min(feature.scale, 1.0) if isinstance(feature, OwnFeature) else feature.scale
+
+
+def _check_steady(reference: str, values: Mapping[str, Any]) -> None:
+    """Refuse an own feature that answers otherwise when it is asked again, alone and in another order: FeatureError."""
+    feature, package = own_features()[reference]
+    for name, bars in reversed(list(fixed_bars().items())):
+        again = compute_features(bars, (reference,), start=FIRST_ROW)
+        if _counted(again[:, 0], _scale(feature)) != values[name]:
+            raise FeatureError(
+                f"{reference} ({package}): found other values for the same bars when asked again ({name}), expected "
+                "the same: let it depend on its window alone, on no random number and nothing that it keeps"
+            )
 
 
 def _declared(feature: Feature) -> dict[str, Any]:

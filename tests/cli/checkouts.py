@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from tests.cli.commands import Outcome
 
 ROOT = Path(__file__).parents[2]
 FILES = ("CHANGELOG.md", "spec.lock", "pyproject.toml")
+KERNELS = "kernel.fill_rows_*.nb?"
 # One process for several commands on the same code: most of a command's time is imports.
 RUN = """
 import json, subprocess, sys
@@ -65,6 +68,22 @@ class Checkout:
     def text(self, path: str) -> str:
         """A file's text."""
         return (self.folder / path).read_text()
+
+    @contextmanager
+    def kept_kernel(self, folder: Path) -> Iterator[None]:
+        """Lend this checkout what numba compiled of it in an earlier run of the tests, from `folder`; keep it there.
+
+        The kernel's files are named by a digest of all its sources: they are never taken for others.
+        """
+        cache = self.folder / "mlflow_ppo_flavor" / "decision" / "features" / "__pycache__"
+        theirs = {path.name for path in cache.glob(KERNELS)}
+        for path in folder.glob(KERNELS):
+            shutil.copy2(path, cache)
+        yield
+        for path in sorted(cache.glob(KERNELS)):  # the code before the index that names it
+            if path.name not in theirs:
+                shutil.copy2(path, part := folder / f"{path.name}.{os.getpid()}")
+                part.replace(folder / path.name)
 
     def run(self, *commands: list[str], **env: str) -> list[Outcome]:
         """How these commands of `mlflow-ppo` end, run by the code of the folder; `git …` and `rm FILE` in between."""

@@ -90,6 +90,8 @@ def test_a_trader_version_and_patches_keep_what_models_require(checkout: Checkou
     assert check.code == 0
     assert (major.json["model"], major.json["trader"]) == ("3.0.0", "2.8.0")
     assert f"{RELEASES}: breaking_changes of 3.0.0, where it breaks something" in major.json["left"]
+    for done in (trader, major):
+        assert "tests that say what the current versions are: make test names them" in done.json["left"]
     assert "{}: {}".format('"3.0.0"', '"2.7.0",\n') in checkout.text(RELEASES)
 
 

@@ -48,8 +48,8 @@ def test_this_repository_owes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == {"allowed": True, "lock": str(ROOT / "spec.lock"), "against": None, "findings": []}
 
 
-def test_every_change_of_features_is_named(checkout: Checkout) -> None:
-    """A formula, a lookback, a feature that is gone and a new one; features are compiled anew, which takes its time."""
+def test_every_change_of_features_is_named(checkout: Checkout, pytestconfig: pytest.Config) -> None:
+    """A formula, a lookback, a feature that is gone and a new one; compiled anew where no earlier run kept it."""
     checkout.edit(
         MOMENTUM,
         "relative_strength(tail(close, bar, lookback), period)",
@@ -57,7 +57,9 @@ def test_every_change_of_features_is_named(checkout: Checkout) -> None:
     )
     checkout.edit(MOMENTUM, "lookback=_ROC + 1,", "lookback=_ROC + 2,")
     checkout.edit(MOMENTUM, '"mfi_14",', '"mfi_15",')
-    done = checkout.run(CHECK_JSON, ["spec", "lock"])
+    assert pytestconfig.cache is not None
+    with checkout.kept_kernel(pytestconfig.cache.mkdir("edited-features")):
+        done = checkout.run(CHECK_JSON, ["spec", "lock"])
     assert [each.code for each in done] == [1, 1]
     assert sorted(places(done[0].json["findings"])) == [
         "feature features.roc_12@1",
@@ -206,6 +208,47 @@ def test_what_is_new_since_a_revision_may_still_change(
     assert mlflow_ppo("spec", "lock", "--against", "HEAD").out == "spec.lock: written (6 specs, 61 features)\n"
     assert mlflow_ppo("spec", "check").code == 0
     assert mlflow_ppo("spec", "check", "--against", "HEAD").code == 0
+
+
+def test_a_branch_may_be_called_like_a_file_or_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy2(ROOT / "spec.lock", tmp_path / "spec.lock")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "live").mkdir()
+    git = (["init", "--quiet"], ["add", "."], COMMIT[1:], ["branch", "release/2.7"], ["branch", "live"])
+    for words in git:
+        subprocess.run(["git", *words], check=True)
+    for branch in ("release/2.7", "live"):
+        done = mlflow_ppo("spec", "check", "--against", branch)
+        assert (done.code, done.out.partition(":")[0]) == (0, f"spec.lock against {branch}")
+    for command in ("check", "lock"):
+        empty = mlflow_ppo("spec", command, "--against", "")
+        assert (empty.code, empty.out) == (2, "")
+        assert empty.err == "Error: --against: found '', expected a git revision, or a file that is a spec.lock\n"
+
+
+@pytest.mark.parametrize("base", ["", "src"])
+def test_the_sources_of_a_team_are_not_judged_by_an_installed_copy(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install: Install
+) -> None:
+    """Installed without --editable, a change of the sources would go unseen."""
+    install(Package())
+    installed = tmp_path / "site-0" / "acme_of_tests.py"
+    team = tmp_path / "team"
+    here = team / base / "acme_of_tests.py"
+    here.parent.mkdir(parents=True)
+    monkeypatch.chdir(team)
+    assert mlflow_ppo("spec", "lock").code == 0
+    here.write_text(ACME.replace("window.low.min()", "window.low.max()"))
+    for command in ("check", "lock"):
+        done = mlflow_ppo("spec", command)
+        assert (done.code, done.out) == (2, "")
+        assert done.err == (
+            f"Error: acme-features 1.2.0: found the code of {installed}, expected that of {here}, which is developed "
+            "here: install it so that its sources run (pip install --editable .)\n"
+        )
+    monkeypatch.syspath_prepend(str(here.parent))
+    install()  # nothing more, and what was loaded is forgotten
+    assert mlflow_ppo("spec", "check").code == 1
 
 
 def test_what_can_not_be_compared_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,14 @@ import pytest
 from mlflow_ppo_flavor.cli.spec.command import SUBCOMMANDS, command
 from mlflow_ppo_flavor.contract.releases import MODEL_SPECS
 from tests.cli.commands import mlflow_ppo
+from tests.own_packages import Install, Package
 from tests.registry.model_folders import SKLEARN_FLAVORS, ppo_flavors, trained, write_mlmodel
 
 
 def test_list_as_json() -> None:
     told = mlflow_ppo("spec", "list", "--format", "json").json
     assert [row["version"] for row in told] == list(MODEL_SPECS)
-    assert told[-1] == {
+    assert told[list(MODEL_SPECS).index("2.7.0")] == {
         "version": "2.7.0",
         "requires_trader": ">=2.7.0",
         "n_features": 59,
@@ -39,6 +40,16 @@ def test_list_as_text() -> None:
     lines = mlflow_ppo("spec", "list").out.splitlines()
     assert lines[0].split() == ["spec", "trader", "features", "window", "obs_dim", "actions", "breaking", "changes"]
     assert lines[3].split() == ["2.5.0", ">=2.4.0", "56", "100", "5600", "3"]
+
+
+def test_list_says_what_it_leaves_out(install: Install) -> None:
+    install(Package(source="1 / 0"))
+    done = mlflow_ppo("spec", "list", "--format", "json")
+    assert (done.code, [row["version"] for row in done.json]) == (0, list(MODEL_SPECS))
+    assert done.err == (
+        "not listed: acme-features 1.2.0: mlflow_ppo_flavor.specs.acme: found ZeroDivisionError: division by zero, "
+        "expected acme_of_tests:SPECS to be imported\n"
+    )
 
 
 @pytest.mark.parametrize("version", MODEL_SPECS)
@@ -70,7 +81,7 @@ def test_what_is_no_model_or_no_version_is_a_message(tmp_path: Path) -> None:
     unknown = mlflow_ppo("spec", "show", "2.9.9")
     assert (unknown.code, unknown.out) == (2, "")
     assert unknown.err == (
-        "Error: 2.9.9: found no model there, expected a released version (2.3.0, 2.4.0, 2.5.0, 2.6.0, 2.7.0), "
+        f"Error: 2.9.9: found no model there, expected a released version ({', '.join(MODEL_SPECS)}), "
         "a model's folder or its URI\n"
     )
     missing = mlflow_ppo("spec", "show", str(tmp_path))

@@ -202,3 +202,19 @@ def test_a_version_that_was_changed_since_its_registration_is_not_reproduced(tmp
     told = mlflow_ppo("verify", *where, "--attest", "--trader-id", "ci-2", "--format", "json")
     assert (told.code, told.json["outcome"], told.json["attested"]) == (1, "reproduced", False)
     store.engine.dispose()
+
+
+def test_a_registry_without_the_gate_is_warned_of_in_one_line(model: str, tmp_path: Path) -> None:
+    store = databases.unguarded(tmp_path)
+    store.create_registered_model("m")
+    store.create_model_version("m", model)
+    uri = str(store.engine.url)
+    where = ["models:/m/1", "--tracking-uri", uri, "--registry-uri", uri]
+    outcome = mlflow_ppo("verify", *where, "--attest", "--trader-id", "ci")
+    assert outcome.code == 0
+    (warning,) = [line for line in outcome.err.splitlines() if "arning" in line]
+    assert warning == (
+        "Warning: m version 1: the registry kept the attestation as a plain tag, expected its gate to read it: "
+        "start the server with --registry-store-uri ppo:<database URI>, or nobody counts it"
+    )
+    store.engine.dispose()

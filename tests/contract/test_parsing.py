@@ -51,6 +51,13 @@ def test_every_value_can_be_shown(value: object, shown: str) -> None:
     assert refusal(parsing.flag, value) == f"a.b: found {shown}, expected true or false"
 
 
+@pytest.mark.parametrize("value", [" 2.8.0", "2.8.0 ", "2.8.0\n", "\t2.8.0"])
+def test_a_version_is_a_name_without_blanks_around_it(value: str) -> None:
+    """PEP 440 lets them stand; a lock with such a version couldn't be read back."""
+    expected = "a version such as 2.7.0 (PEP 440), without blanks around it"
+    assert refusal(parsing.version, value) == f"a.b: found {value!r}, expected {expected}"
+
+
 @pytest.mark.parametrize("value", ["9" * 5_000, "2." + "9" * 4_400, "1" * 101, "two", "", UNWRITABLE])
 def test_no_version_takes_python_to_its_limits(value: object) -> None:
     assert "expected a version such as 2.7.0 (PEP 440)" in refusal(parsing.version, value)

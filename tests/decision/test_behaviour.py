@@ -170,3 +170,26 @@ def test_a_package_that_can_not_be_used_is_not_locked_without_a_word(install: In
         FeatureError, match=r"^acme-features 1\.2\.0: mlflow_ppo_flavor\.features\.acme\[0\]\.lookback: "
     ):
         lock_of_this_code()
+
+
+@pytest.mark.parametrize("answer", ["random.random()", "next(COUNT)"])
+def test_a_feature_that_answers_otherwise_when_asked_again_is_not_locked(answer: str, install: Install) -> None:
+    kept = f"import itertools, random\n{ACME}\nCOUNT = itertools.count()\ndef spread(window):\n    return {answer}\n"
+    again = "FEATURES[0] = ppo.OwnFeature('acme/spread', 1, 30, 0.0, 1e6, 0.0, 'Kept.', spread)\n"
+    install(Package(source=kept + again))
+    told = (
+        r"^acme/spread@1 \(acme-features 1\.2\.0\): found other values for the same bars when asked again "
+        r"\(1Min pennies\), expected the same: let it depend on its window alone, on no random number and nothing "
+        r"that it keeps$"
+    )
+    with pytest.raises(FeatureError, match=told):
+        lock_of_this_code()
+
+
+def test_a_change_shows_however_wide_the_range_is_that_was_declared(install: Install) -> None:
+    wide = ACME.replace('"acme/spread", 1, 30, 0.0, 0.5', f'"acme/spread", 1, 30, 0.0, {2.0**99!r}')
+    assert wide != ACME
+    install(Package(source=wide))
+    before = lock_of_this_code()
+    install(Package(source=wide.replace("window.low.min()", "window.low.max()")))
+    assert [each.place for each in owed(before, lock_of_this_code())] == ["features.acme/spread@1"]

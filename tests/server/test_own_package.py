@@ -5,16 +5,19 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
 import pytest
+from packaging.requirements import Requirement
 
 import mlflow_ppo_flavor as ppo
 from mlflow_ppo_flavor.model.checkpoint import load_checkpoint
 from mlflow_ppo_flavor.model.replay import replay
+from mlflow_ppo_flavor.version import VERSION
 from tests.cli.commands import mlflow_ppo
 from tests.mlflow_state import pointed_at
 from tests.own_packages import forget
@@ -148,4 +151,17 @@ def test_what_its_readme_says_is_so(site: Path) -> None:
     text = " ".join((ACME / "README.md").read_text().split())
     assert "found no acme-features, model acme 1.0.0 requires acme-features>=1.0" in text
     assert re.findall(r"--spec-version (\S+)", text) == ["acme:1.0.0"]
+    # pip refuses the folder where this package's own version isn't one that it depends on
+    needed = map(Requirement, tomllib.loads((ACME / "pyproject.toml").read_text())["project"]["dependencies"])
+    assert [(each.name, each.specifier.contains(VERSION)) for each in needed] == [("mlflow-ppo-flavor", True)]
+    # as it is written, the trader has announced itself when the model is promoted
+    commands = [
+        "pip install --editable .",
+        "mlflow-ppo server ",
+        "python -m training ",
+        "log_model(",
+        "announce_trader(",
+    ]
+    places = [text.index(command) for command in [*commands, "mlflow-ppo promote acme-aapl 1 Production", "spec lock"]]
+    assert places == sorted(places)
     assert sum(len(file.read_text().splitlines()) for file in ACME.rglob("*") if file.is_file()) <= 150

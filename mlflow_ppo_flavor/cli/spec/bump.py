@@ -31,6 +31,7 @@ from mlflow_ppo_flavor.contract.spec import RELEASED_FAMILY
 from mlflow_ppo_flavor.errors import LockError, SpecError
 
 _LONGEST = 100
+_TESTS = "tests that say what the current versions are: make test names them"
 _PLACES = {"major": 0, "minor": 1, "patch": 2}
 
 
@@ -138,6 +139,7 @@ def _left(kind: str, plan: Plan) -> list[str]:
     if plan.spec is None:
         return [
             "docs/protocol.md: say what this trader does otherwise, where it does",
+            _TESTS,
             "deploy it before models are promoted that need it: mlflow-ppo check-trader",
             f"commit {RELEASES}, {CHANGELOG} and {LOCK_NAME} together with the change that owes this version",
         ]
@@ -148,6 +150,7 @@ def _left(kind: str, plan: Plan) -> list[str]:
         *(breaks if kind != "patch" and not plan.spec.breaking_changes else ()),
         "features that it adds: code, a revision of their own for changed ones, a row in docs/features.md",
         "docs/protocol.md: its row in the table of released specs; tests/golden/released_specs.json: its spec",
+        _TESTS,
         f"look at it: mlflow-ppo spec diff {CURRENT_MODEL_VERSION} {plan.model_version}",
         f"commit {RELEASES}, {CHANGELOG} and {LOCK_NAME} together",
     ]

@@ -34,7 +34,7 @@ def command(context: click.Context, against: str | None, format_: str) -> None:
     """
     path = local_lock()
     local = read_lock(path)
-    base = read_against(against, path.parent) if against else local
+    base = local if against is None else read_against(against, path.parent)
     from mlflow_ppo_flavor.decision.behaviour import lock_of_this_code
 
     code = lock_of_this_code()
@@ -43,7 +43,7 @@ def command(context: click.Context, against: str | None, format_: str) -> None:
         told = {"allowed": not found, "lock": str(path), "against": against}
         print_json(told | {"findings": [finding.to_dict() for finding in found]})
     else:
-        where = f"{shown(path)} against {against}" if against else shown(path)
+        where = shown(path) if against is None else f"{shown(path)} against {against}"
         agrees = f"this code owes nothing ({len(code.specs)} specs, {len(code.features)} features)"
         print_findings(f"{where}: {counted(found) or agrees}", found)
     context.exit(1 if found else 0)

@@ -38,7 +38,8 @@ def command(context: click.Context, against: str | None, format_: str) -> None:
     """
     path = find_lock(Path.cwd()) or Path.cwd() / LOCK_NAME
     check_running(path.parent)
-    base = read_against(against, path.parent) if against else (read_lock(path) if path.exists() else None)
+    locked = read_lock(path) if path.exists() and against is None else None
+    base = locked if against is None else read_against(against, path.parent)
     from mlflow_ppo_flavor.decision.behaviour import lock_of_this_code
 
     code = lock_of_this_code()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ import click
 import mlflow_ppo_flavor
 from mlflow_ppo_flavor.contract.lock import LOCK_NAME, SpecLock, parse_lock
 from mlflow_ppo_flavor.contract.owed import Owed, owed, stale, too_early
+from mlflow_ppo_flavor.contract.packages import FEATURES_GROUP, SPECS_GROUP, OwnPackage, installed
 from mlflow_ppo_flavor.contract.releases import known_specs
 from mlflow_ppo_flavor.errors import LockError
 
@@ -37,13 +39,33 @@ def local_lock() -> Path:
 
 
 def check_running(folder: Path) -> None:
-    """Refuse to judge a checkout of this package by code that runs from elsewhere: LockError."""
+    """Refuse to judge a checkout of this or an own package by code that runs from elsewhere: LockError."""
     here, running = folder / PACKAGE, Path(mlflow_ppo_flavor.__file__).parent
     if (here / "__init__.py").is_file() and here.resolve() != running.resolve():
         raise LockError(
             f"{PACKAGE}: found the code of {running}, expected that of {here}: "
             f"install the checkout (pip install --editable .), or run with PYTHONPATH={folder}"
         )
+    for package in (*installed(FEATURES_GROUP), *installed(SPECS_GROUP)):
+        _check_own(folder, package)
+
+
+def _check_own(folder: Path, package: OwnPackage) -> None:
+    """Refuse to judge the sources of an own package in this folder by another copy of it: LockError."""
+    parts = package.entry.module.split(".")
+    found = find_spec(parts[0])
+    if found is None or not found.origin:
+        return
+    running = Path(found.origin).parent if found.submodule_search_locations else Path(found.origin)
+    for base in (folder, folder / "src"):
+        module = base.joinpath(*parts)
+        sources = (module.with_suffix(".py"), module / "__init__.py")
+        here = base / running.name
+        if any(map(Path.is_file, sources)) and here.exists() and here.resolve() != running.resolve():
+            raise LockError(
+                f"{package}: found the code of {running}, expected that of {here}, which is developed here: "
+                "install it so that its sources run (pip install --editable .)"
+            )
 
 
 def read_lock(path: Path) -> SpecLock:
@@ -60,7 +82,8 @@ def read_against(against: str, folder: Path) -> SpecLock:
     path = Path(against)
     if path.is_file():
         return read_lock(path)
-    if path.is_dir() or (os.sep in against and path.suffix):
+    # no revision begins like this; any other path may be a branch's name too, such as release/2.7
+    if path.is_absolute() or against.startswith(".") or not against:
         raise LockError(f"--against: found {against!r}, expected a git revision, or a file that is a {LOCK_NAME}")
     commit = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{against}^{{commit}}")
     if not commit:

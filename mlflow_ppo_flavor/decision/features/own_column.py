@@ -39,7 +39,8 @@ class OwnColumn:
         window = _window(bars, bar + 1 - self.feature.lookback, bar + 1)
         try:
             answer: object = self.feature.compute(window)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # a stranger's function: sys.exit() there doesn't end a trader
             raise FeatureError(f"{self._where(bars, bar)}: found {parsing.told(error)}, expected a number") from error
         if isinstance(answer, bool) or not isinstance(answer, float | int | np.floating | np.integer):
             raise FeatureError(f"{self._where(bars, bar)}: found {parsing.show(answer)}, expected a number")

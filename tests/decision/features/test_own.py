@@ -165,6 +165,7 @@ def test_an_answer_is_clipped_and_rounded_once(answer: float, expected: float) -
         (lambda window: "1", "found '1', expected a number"),
         (lambda window: window.close[:1] * 0 + 2, "found array([2.]), expected a number"),
         (lambda window: 1j, "found 1j, expected a number"),
+        (lambda window: sys.exit(3), "found SystemExit: 3, expected a number"),
         (lambda window: math.inf, "found inf, expected a finite number, or NaN where it is undefined"),
         (lambda window: -np.float64("inf"), "found np.float64(-inf), expected a finite number"),
         (lambda window: 10**400, "found 1000000000000000000000000000000000"),
