@@ -70,7 +70,8 @@ def announce_trader(
             client.set_registered_model_tag(model, ANNOUNCE_TAG, value)
         return ANNOUNCE_TAG in client.get_registered_model(model).tags
 
-    _send(f"{announcement.reference}: not announced", f"{announcement.reference}", "announcement", write)
+    place, otherwise = f"{announcement.reference}", "promotions are not checked"
+    _send(f"{place}: not announced", place, "announcement", otherwise, write)
     return announcement
 
 
@@ -107,7 +108,7 @@ def attest(
         return ATTEST_TAG in client.get_model_version(model, str(version)).tags
 
     place = f"{model} version {version}"
-    _send(f"{place}: not attested", place, "attestation", write)
+    _send(f"{place}: not attested", place, "attestation", "nobody counts it", write)
     return attestation
 
 
@@ -130,14 +131,16 @@ def _trader(trader_id: str, version: str, *, paper: bool = True) -> Trader:
     return equipped(Trader.released(version, trader_id=trader_id, paper=paper))
 
 
-def _send(asked: str, place: str, what: str, write: Callable[[MlflowClient], bool]) -> None:
-    """Write a tag for the gate; `write` tells whether the registry kept it, which a gate wouldn't."""
+def _send(asked: str, place: str, what: str, otherwise: str, write: Callable[[MlflowClient], bool]) -> None:
+    """Write a tag for the gate; `write` tells whether the registry kept it, which a gate wouldn't: then it warns of
+    `otherwise`.
+    """
     with answering(asked, "look whether the tracking and registry URI are right, and the server up"):
         kept = write(MlflowClient())
     if kept:
         warnings.warn(
             f"{place}: the registry kept the {what} as a plain tag, expected its gate to read it: "
-            "start the server with --registry-store-uri ppo:<database URI>, or promotions are not checked",
+            f"start the server with --registry-store-uri ppo:<database URI>, or {otherwise}",
             stacklevel=3,
         )
 

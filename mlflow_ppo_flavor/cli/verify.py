@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,7 +146,14 @@ def _attest(answer: _Answer) -> str:
     if version is None or reproduction is None:
         raise RegistryError(f"{answer.uri}: found nothing to attest, expected a registered version that was reproduced")
     try:
-        attest(version.name, version.version, reproduction, trader_id=trader.trader_id, trader_version=trader.version)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", UserWarning)
+            attest(
+                version.name, version.version, reproduction, trader_id=trader.trader_id, trader_version=trader.version
+            )
     except PromotionRefused as refusal:
         return str(refusal).partition("\n")[0]
+    for warning in warned:
+        if issubclass(warning.category, UserWarning):
+            click.echo(f"Warning: {warning.message}", err=True)
     return f"attested: {version.name} version {version.version} by {trader.trader_id} ({trader.version})"

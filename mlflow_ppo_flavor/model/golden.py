@@ -18,6 +18,7 @@ from mlflow_ppo_flavor.model import stages
 from mlflow_ppo_flavor.model.inference import Policy, infer
 from mlflow_ppo_flavor.model.policy import kind_of
 from mlflow_ppo_flavor.model.proof import Case, Golden, Segment, TableRow
+from mlflow_ppo_flavor.model.wholeness import margins_of
 
 REGIMES, CASES_OF_REGIME, STRIDE = 4, 6, 7
 """Where `record_golden` looks: stretches of the bars, cases in each, and bars between those (7 meets every weekday)."""
@@ -25,6 +26,7 @@ _WALK = 50
 _SAMPLES = 2
 _PACKAGES = ("mlflow-ppo-flavor", "numpy", "numba", "torch")
 _EQUITY = 100_000.0
+_SEVERAL, _LEAST_LIMIT = 200.0, 1e-6
 _FREE = Costs(spread_bps=0.0, commission_bps=0.0)
 
 
@@ -86,7 +88,7 @@ def _recorded(policy: Policy, segments: tuple[Segment, ...], cases: tuple[Case, 
         logits=logits,
         values=values,
         actions=actions,
-        margins=stages.margins_of(logits),
+        margins=margins_of(logits),
         decisions=stages.decisions_of(actions.tolist(), segments, cases, spec, instruments[0]),
         table=tuple(
             TableRow(name, account, price, stages.table_of(account, price, spec, instruments))
@@ -149,9 +151,10 @@ def _walk(spec: ModelSpec, bars: Bars, rows: Sequence[int]) -> Iterator[tuple[in
 
 def _accounts(spec: ModelSpec, price: float) -> Iterator[tuple[str, AccountState]]:
     """Accounts at `price`: flat, long by half the limit, at the limit, in drawdown and, where allowed, short."""
-    # with whole shares of any price, half the limit must still be several
-    start = AccountState.start(max(_EQUITY, 1_000.0 * price))
-    most = spec.sizing.max_position * start.equity / price
+    limit = spec.sizing.max_position
+    # with whole shares of any price, half of any limit must still be several
+    start = AccountState.start(max(_EQUITY, _SEVERAL / max(limit, _LEAST_LIMIT) * price))
+    most = limit * start.equity / price
 
     def holding(quantity: float, bought_at: float, step: str = "1e-9") -> AccountState:
         rounded = Decimal(quantity).quantize(Decimal(step), ROUND_DOWN)

@@ -20,6 +20,7 @@ from mlflow_ppo_flavor.decision.action import Decision, Instrument
 from mlflow_ppo_flavor.decision.bar_check import Columns
 from mlflow_ppo_flavor.decision.bars import Bars
 from mlflow_ppo_flavor.errors import SpecError, UnknownFormat
+from mlflow_ppo_flavor.model.wholeness import check_whole
 
 FORMAT = 1
 Float32 = npt.NDArray[np.float32]
@@ -156,7 +157,7 @@ class Golden:
             decisions=take("decisions", Decision.from_dict),
             table=take("table", TableRow.from_dict),
         )
-        _check_whole(golden, path)
+        check_whole(golden, path)
         parts = (f"segments.{i}.{name}" for i in range(len(golden.segments)) for name in _PARTS)
         parsing.mapping(tensors, path, ("meta", *_ARRAYS, *parts))
         return golden
@@ -226,39 +227,9 @@ def _array(
     if not isinstance(tensor, torch.Tensor):
         raise SpecError(place, "no tensor", f"{dtype} [{lengths}]")
     fits = len(shape) == tensor.ndim and all(n in (None, m) for n, m in zip(shape, tensor.shape, strict=True))
-    if tensor.dtype != dtype or tensor.layout != torch.strided or not fits:
-        raise SpecError(place, f"{tensor.dtype} {list(tensor.shape)}", f"{dtype} [{lengths}]")
+    if tensor.dtype != dtype or tensor.layout != torch.strided or tensor.is_meta or not fits:
+        kind = "without data " if tensor.is_meta else f"{tensor.layout} " if tensor.layout != torch.strided else ""
+        raise SpecError(place, f"{kind}{tensor.dtype} {list(tensor.shape)}", f"{dtype} [{lengths}]")
     array = tensor.detach().cpu().numpy().view()
     array.flags.writeable = False
     return array
-
-
-def _check_whole(golden: Golden, path: str) -> None:
-    """Refuse parts that don't belong together: a proof with a part missing proves nothing."""
-    n = len(golden.cases)
-    if not n or len(golden.samples) > n:
-        raise SpecError(f"{path}.cases", f"{n} cases and {len(golden.samples)} samples", "a case, and samples of cases")
-    for name, values in (("digests", golden.digests), ("decisions", golden.decisions)):
-        if len(values) != n:
-            raise SpecError(f"{path}.{name}", f"{len(values)} of them", f"one for each of {n} cases")
-    if golden.has_values and not np.isfinite(golden.values).all():
-        raise SpecError(f"{path}.values", "some that aren't finite", "finite numbers, or NaN alone without a critic")
-    if not golden.instruments:
-        raise SpecError(f"{path}.instruments", "none", "the instrument that was decided for, at least")
-    for i, row in enumerate(golden.table):
-        if [len(group) for group in row.decisions] != [golden.spec.n_actions] * len(golden.instruments):
-            raise SpecError(f"{path}.table[{i}].decisions", "another number", "one for each instrument and action")
-    _check_rows(golden, path)
-
-
-def _check_rows(golden: Golden, path: str) -> None:
-    """Refuse rows that aren't their bars', and cases whose window isn't among them."""
-    for i, segment in enumerate(golden.segments):
-        at = segment.rows
-        if not len(at) or np.any(np.diff(at) <= 0) or np.any(at < 0) or np.any(at >= len(segment.bars)):
-            expected = f"rows of its {len(segment.bars)} bars, ascending"
-            raise SpecError(f"{path}.segments.{i}.rows", "other rows", expected)
-    for i, case in enumerate(golden.cases):
-        rows = golden.segments[case.segment].rows if case.segment < len(golden.segments) else ()
-        if not np.isin(np.arange(case.row - golden.spec.window + 1, case.row + 1), rows).all():
-            raise SpecError(f"{path}.cases[{i}]", f"row {case.row} of segment {case.segment}", "a bar with its window")

