@@ -1,5 +1,6 @@
 """MLflow databases for tests: one is migrated (it takes seconds), every test gets a copy of it."""
 
+import atexit
 import shutil
 import sqlite3
 import tempfile
@@ -23,7 +24,9 @@ def _without_fsync(connection: Any, _: Any) -> None:
 @cache
 def migrated() -> Path:
     """A database with MLflow's tables and nothing in them."""
-    path = Path(tempfile.mkdtemp(prefix="mlflow-ppo-tests-")) / "empty.db"
+    folder = Path(tempfile.mkdtemp(prefix="mlflow-ppo-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "empty.db"
     SqlAlchemyStore(f"sqlite:///{path}").engine.dispose()
     return path
 
