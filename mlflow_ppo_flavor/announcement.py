@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -14,6 +13,7 @@ from packaging.version import Version
 
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.digest import canonical_json
+from mlflow_ppo_flavor.contract.packages import installed_versions
 from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
 from mlflow_ppo_flavor.contract.trader import Announcement, Attestation, Trader
 from mlflow_ppo_flavor.decision.installation import equipped
@@ -55,7 +55,7 @@ def announce_trader(
         "trader": _trader(trader_id, trader_version, paper=paper).to_dict(),
         "reference": {"model": model, "label": reference},
         "announced_at": clock().isoformat(),
-        "packages": dict(_installed()),
+        "packages": installed_versions(_PACKAGES),
     }
     announcement = Announcement.from_dict(said)
     value = canonical_json(announcement.to_dict()).decode()
@@ -98,7 +98,7 @@ def attest(
         "trader_version": trader.version,
         "digest": reproduction.digest,
         "attested_at": clock().isoformat(),
-        "packages": {**dict(_installed()), **trader.packages},
+        "packages": {**installed_versions(_PACKAGES), **trader.packages},
     }
     attestation = Attestation.from_dict(said)
     value = canonical_json(attestation.to_dict()).decode()
@@ -170,11 +170,3 @@ def answering(asked: str, remedy: str = "") -> Iterator[None]:
         # a refusal arrives as JSON through a server, as keyword arguments from a store in this process
         findings = (getattr(error, "json", None) or error.json_kwargs).get("findings")
         raise PromotionRefused(reason, findings if isinstance(findings, list) else ()) from error
-
-
-def _installed() -> Iterator[tuple[str, str]]:
-    for package in _PACKAGES:
-        try:
-            yield package, version(package)
-        except PackageNotFoundError:
-            continue

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import Distribution, EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -82,13 +83,22 @@ def installed(group: str) -> tuple[OwnPackage, ...]:
     return tuple(sorted(found, key=lambda package: (package.name, package.entry.name)))
 
 
+def installed_versions(packages: Sequence[str]) -> dict[str, str]:
+    """{package: version} of those that are installed here, in the given order."""
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
 def own_packages() -> Mapping[str, str]:
     """{normalised name: version} of every installed package with own features or specs; nothing is imported.
 
     One whose version is none (PEP 440) is left out: it can't be required, and what it brings is a fault.
     """
     found = {each.name: each.version for group in (FEATURES_GROUP, SPECS_GROUP) for each in installed(group)}
-    return MappingProxyType({name: version for name, version in sorted(found.items()) if _is_version(version)})
+    return MappingProxyType({name: told for name, told in sorted(found.items()) if _is_version(told)})
 
 
 def bring(group: str, read: Callable[[object, OwnPackage], tuple[T, ...]]) -> Brought[T]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import ROUND_DOWN, Decimal
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+from mlflow_ppo_flavor.contract.packages import installed_versions, own_packages
 from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.decision.account import AccountState, apply_fill, mark
 from mlflow_ppo_flavor.decision.action import Instrument, decide
@@ -78,7 +78,7 @@ def _recorded(policy: Policy, segments: tuple[Segment, ...], cases: tuple[Case, 
     price = float(bars.close[cases[-1].row])
     return Golden(
         spec=spec,
-        recorded_with=dict(_installed()),
+        recorded_with={**installed_versions(_PACKAGES), **own_packages()},
         instruments=instruments,
         segments=segments,
         cases=cases,
@@ -167,11 +167,3 @@ def _accounts(spec: ModelSpec, price: float) -> Iterator[tuple[str, AccountState
     yield "in drawdown", holding(most / 2, price * 2)
     if spec.sizing.allow_short:
         yield "short", holding(-most / 2, price, step="1")
-
-
-def _installed() -> Iterator[tuple[str, str]]:
-    for package in _PACKAGES:
-        try:
-            yield package, version(package)
-        except PackageNotFoundError:
-            continue

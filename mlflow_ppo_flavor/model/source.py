@@ -19,6 +19,7 @@ from mlflow_ppo_flavor.model.onnx_policy import OnnxPolicy
 from mlflow_ppo_flavor.model.policy import ActorCritic, agreed_spec, check_same, kind_of
 from mlflow_ppo_flavor.model.proof import Golden
 from mlflow_ppo_flavor.model.replay import replay
+from mlflow_ppo_flavor.model.wholeness import check_whole
 
 Source = ActorCritic | OnnxPolicy | nn.Module | Checkpoint | str | os.PathLike[str]
 UNPROVEN = (
@@ -75,7 +76,10 @@ def _policy(source: object, spec: ModelSpec | None) -> Policy:
 
 
 def _check_proof(golden: Golden, policy: Policy, spec: ModelSpec) -> None:
-    """Refuse golden decisions of other weights: every trader would refuse the model later. Warn of a weak proof."""
+    """Refuse golden decisions that aren't whole or of other weights: every trader would refuse the model later. Warn of
+    a weak proof.
+    """
+    check_whole(golden, "golden")
     verdict = Verdict(replay(golden, policy, spec), strict=True)
     if not verdict.allowed:
         raise IncompatibleModel(verdict)

@@ -24,7 +24,7 @@ from mlflow_ppo_flavor.model.checkpoint import Checkpoint
 from mlflow_ppo_flavor.model.policy import ActorCritic
 from mlflow_ppo_flavor.model.storage import read_model
 from mlflow_ppo_flavor.version import VERSION
-from tests.model.policies import SPEC, observations, policy_of, small_golden, small_policy
+from tests.model.policies import SPEC, observations, policy_of, small_bars, small_golden, small_policy
 
 OWN = f"mlflow-ppo-flavor[model]=={VERSION}"
 MLFLOW = f"mlflow=={mlflow.__version__}"
@@ -116,12 +116,21 @@ def test_golden_decisions_of_other_weights_are_refused(folder: Path) -> None:
 
 
 def test_a_weak_proof_is_stored_with_a_warning(folder: Path) -> None:
-    weak = replace(small_golden(), margins=np.zeros_like(small_golden().margins))
+    undecided = policy_of(SPEC)
+    with torch.no_grad():
+        undecided.actor.weight.zero_()
     with pytest.warns(
         UserWarning, match=r"^\[warning\] golden.margins: found 0 of 24 actions with a margin above 0.001"
     ):
-        ppo.save_model(small_policy(), folder, golden=weak)
+        ppo.save_model(undecided, folder, golden=ppo.record_golden(undecided, small_bars()))
     assert read_model(folder).golden is not None
+
+
+def test_golden_decisions_that_are_not_whole_are_refused(folder: Path) -> None:
+    hidden = replace(small_golden(), margins=np.zeros_like(small_golden().margins))
+    with pytest.raises(SpecError, match=r"^golden.margins\[0\]: found 0.0, expected 0.\d+, its case's largest logit"):
+        ppo.save_model(small_policy(), folder, golden=hidden)
+    assert not folder.exists()
 
 
 def test_a_given_spec_completes_the_policys_own(folder: Path) -> None:
