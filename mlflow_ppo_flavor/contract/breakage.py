@@ -58,9 +58,7 @@ class Breakage:
     @classmethod
     def from_dict(cls, data: object, path: str = "") -> Breakage:
         """Read a breakage; SpecError with its dotted path for anything else."""
-        read = parsing.mapping(data, path, [member.name for member in fields(cls)])
-        texts = {m.name: parsing.take(read, m.name, path, parsing.text) for m in fields(cls) if m.name != "first"}
-        return cls(first=parsing.take(read, "first", path, parsing.choice, of=MOVERS), **texts)
+        return cls(**parsing.texts(data, path, [member.name for member in fields(cls)], first=MOVERS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,9 +45,7 @@ class Finding:
     @classmethod
     def from_dict(cls, data: object, path: str = "") -> Finding:
         """Read a finding; SpecError with its dotted path for anything else."""
-        read = parsing.mapping(data, path, [member.name for member in fields(cls)])
-        texts = {m.name: parsing.take(read, m.name, path, parsing.text) for m in fields(cls) if m.name != "kind"}
-        return cls(kind=parsing.take(read, "kind", path, parsing.choice, of=KINDS), **texts)
+        return cls(**parsing.texts(data, path, [member.name for member in fields(cls)], kind=KINDS))
 
 
 @dataclass(frozen=True, slots=True)

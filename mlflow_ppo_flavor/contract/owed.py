@@ -41,9 +41,7 @@ class Owed:
     @classmethod
     def from_dict(cls, data: object, path: str = "") -> Owed:
         """Read a finding; SpecError with its dotted path for anything else."""
-        read = parsing.mapping(data, path, [member.name for member in fields(cls)])
-        texts = {m.name: parsing.take(read, m.name, path, parsing.text) for m in fields(cls) if m.name != "bump"}
-        return cls(bump=parsing.take(read, "bump", path, parsing.choice, of=BUMPS), **texts)
+        return cls(**parsing.texts(data, path, [member.name for member in fields(cls)], bump=BUMPS))
 
 
 def owed(old: SpecLock, new: SpecLock) -> tuple[Owed, ...]:

@@ -181,6 +181,15 @@ def sequence(value: object, path: str, read: Callable[..., T], **options: Any) -
     return tuple(read(member, f"{path}[{i}]", **options) for i, member in enumerate(value))
 
 
+def texts(value: object, path: str, names: Collection[str], **choices: Collection[str]) -> dict[str, Any]:
+    """A mapping of exactly these names to strings; a name in `choices` has one of those."""
+    read = mapping(value, path, names)
+    return {
+        name: take(read, name, path, choice, of=choices[name]) if name in choices else take(read, name, path, text)
+        for name in names
+    }
+
+
 def version(value: object, path: str) -> str:
     """A PEP 440 version of at most 100 characters, as written."""
     expected = "a version such as 2.7.0 (PEP 440)"
