@@ -211,7 +211,14 @@ specifiers = st.lists(
     min_size=1,
     max_size=2,
 ).map(lambda parts: ",".join(map("".join, parts)))
-GRID = [Version(f"{a}.{b}.{c}{rc}") for a in (1, 2, 3, 4) for b in (0, 1, 2) for c in (0, 1, 2) for rc in ("", "rc1")]
+# 2.1.0.1 lies between 2.1 and 2.1.1
+GRID = [
+    Version(f"{a}.{b}.{c}{end}")
+    for a in (1, 2, 3, 4)
+    for b in (0, 1, 2)
+    for c in (0, 1, 2)
+    for end in ("", "rc1", ".1")
+]
 
 
 @given(specifiers, specifiers)
