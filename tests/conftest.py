@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+import training  # noqa: F401 it tells OpenMP, before torch is imported, to wait without spinning
 from tests import tiers
 
 # Short runs are derandomised: the same tree gives the same result. Long runs look for new counterexamples and
