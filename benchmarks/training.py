@@ -1,8 +1,8 @@
 """How much an update of the trainer adds to the arithmetic of its network. Run: python -m benchmarks.training
 
-Beside it, in turns: the same network alone, plainly in torch, on random numbers: as many forward passes as a rollout has
-steps, and as many gradient steps of the same size, with clipping and Adam. What is left is ours: environment, features'
-windows, rollout, advantages, loss and metrics.
+Beside it, in turns: the same network alone, plainly in torch, on random numbers: as many forward passes as a rollout
+has steps, and as many gradient steps of the same size, with clipping and Adam. What is left is ours: environment,
+features' windows, rollout, advantages, loss and metrics.
 """
 
 from __future__ import annotations
