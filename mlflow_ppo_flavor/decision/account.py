@@ -7,7 +7,7 @@ state, to the bit.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 from mlflow_ppo_flavor.contract import parsing
@@ -19,6 +19,8 @@ _MIN_EQUITY = 1e-6
 _MAX_COUNT = 2**53
 _MAX_FLOW = Decimal(10) ** 30
 _FLOW_DECIMALS = 500
+# a share of a fee may never end; fewer digits than EXACT has, so that sums of shares stay exact
+_SHARE = Context(prec=100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def apply_fill(state: AccountState, fill: Fill) -> AccountState:
     wins, trades = state.wins, state.trades
     opening = fill.quantity
     if before and (not after or (before > 0) != (after > 0)):
-        closing_fee = EXACT.divide(EXACT.multiply(fee, before.copy_abs()), fill.quantity.copy_abs())
+        closing_fee = _SHARE.divide(EXACT.multiply(fee, before.copy_abs()), fill.quantity.copy_abs())
         closed = EXACT.add(flow, _flow(before.copy_negate(), fill.price, closing_fee))
         wins, trades = wins + (closed > 0), trades + 1
         flow, fee, opening = ZERO, EXACT.subtract(fee, closing_fee), after

@@ -13,7 +13,7 @@ MIN_PRICE, MAX_PRICE = 1e-12, 1e15
 MAX_MONEY = 1e15
 MAX_QUANTITY = Decimal(10) ** 15
 MAX_DECIMALS = 18
-EXACT = Context(prec=100)
+EXACT = Context(prec=800)
 """Decimal arithmetic that is exact for what the readers let in, whatever context a caller has set."""
 
 

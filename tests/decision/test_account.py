@@ -195,3 +195,9 @@ def test_a_refused_field_is_named(changes: dict[str, Any], message: str) -> None
 def test_a_trade_flow_is_a_decimal_string(found: object) -> None:
     with pytest.raises(SpecError, match=r"^trade_flow: found .*, expected a decimal number as a string"):
         AccountState.from_dict(START.to_dict() | {"trade_flow": found})
+
+
+def test_the_smallest_rebate_makes_a_trade_won() -> None:
+    smallest = 5e-324
+    state = replay(AccountState.start(1.0), [Fill(0, Decimal(1), 1.0, 0.0), Fill(0, Decimal(-1), 1.0, -smallest)])
+    assert (state.wins, state.trades) == (1, 1)

@@ -74,8 +74,11 @@ def check_equal(candidate: Candidate, original: PPO, prepare: Callable[[np.ndarr
     raw, log_probabilities, valued = answers(original, prepare(seen))
     own = logits.astype(np.float64)
     own -= np.log(np.exp(own - own.max(1, keepdims=True)).sum(1, keepdims=True)) + own.max(1, keepdims=True)
-    for found, expected in ((logits, raw), (own, log_probabilities), (values, valued)):
+    for found, expected in ((logits, raw), (values, valued)):
         assert (np.abs(found - expected) <= TOLERANCE * np.maximum(1, np.abs(expected))).all()
+    # the original subtracts in float32: what is lost is a share of the logits, however near to 0 the difference is
+    largest = np.abs(raw).max(axis=1, keepdims=True)
+    assert (np.abs(own - log_probabilities) <= TOLERANCE * np.maximum(1, largest)).all()
     assert logits.argmax(1).tolist() == raw.argmax(1).tolist()
 
 
