@@ -15,14 +15,15 @@ from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
 from mlflow_ppo_flavor.contract.spec import ModelSpec, feature_name, lowest_version
 from mlflow_ppo_flavor.contract.trader import Trader
 
-Kind = Literal["version", "safety", "warning"]
-KINDS: tuple[Kind, ...] = ("version", "safety", "warning")
+Kind = Literal["version", "safety", "policy", "warning"]
+KINDS: tuple[Kind, ...] = ("version", "safety", "policy", "warning")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fault: its code, its kind (safety always fails, version fails when strict, warning never), and what to do.
+    """One fault: its code, its kind and what to do. Safety and policy always fail, version when strict, warning never.
 
+    A policy finding is a term that the gate's policy sets and a version doesn't meet.
     `expected` is a phrase that follows a comma, such as `this trader computes rsi_14@1`.
     """
 
@@ -57,14 +58,14 @@ class Verdict:
 
     @property
     def allowed(self) -> bool:
-        """No safety finding and, when strict, no version finding."""
+        """No safety or policy finding and, when strict, no version finding."""
         return not self.blocking
 
     @property
     def blocking(self) -> tuple[Finding, ...]:
         """The findings that don't allow it: safety ones first."""
-        safety = tuple(f for f in self.findings if f.kind == "safety")
-        return safety + tuple(f for f in self.findings if f.kind == "version" and self.strict)
+        kinds = ("safety", "policy", "version") if self.strict else ("safety", "policy")
+        return tuple(f for kind in kinds for f in self.findings if f.kind == kind)
 
     @property
     def text(self) -> str:

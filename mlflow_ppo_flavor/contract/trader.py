@@ -16,7 +16,7 @@ from mlflow_ppo_flavor.contract.spec import FORMAT
 from mlflow_ppo_flavor.errors import SpecError
 
 SPEC_FORMATS = (FORMAT,)
-_TRADER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+TRADER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REFERENCE = re.compile(r"(?:[a-z][a-z0-9_.-]*/)?[a-z][a-z0-9_]*@[1-9][0-9]*")
 _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -78,7 +78,7 @@ class Trader:
     def from_dict(cls, data: object, path: str = "") -> Trader:
         """Read a trader; SpecError with its dotted path for anything else."""
         read = parsing.mapping(data, path, [member.name for member in fields(cls)])
-        name = {"pattern": _TRADER_ID, "expected": "an id of letters, digits, . _ - (64 at most)"}
+        name = {"pattern": TRADER_ID, "expected": "an id of letters, digits, . _ - (64 at most)"}
         formats = {"low": 1, "high": 1_000}
         return cls(
             trader_id=parsing.take(read, "trader_id", path, parsing.name, **name),
@@ -143,7 +143,7 @@ class Attestation:
         """Read an attestation; SpecError with its dotted path for anything else."""
         read = parsing.mapping(data, path, [member.name for member in fields(cls)])
         return cls(
-            trader_id=parsing.take(read, "trader_id", path, parsing.name, pattern=_TRADER_ID, expected="a trader id"),
+            trader_id=parsing.take(read, "trader_id", path, parsing.name, pattern=TRADER_ID, expected="a trader id"),
             trader_version=parsing.take(read, "trader_version", path, parsing.version),
             digest=parsing.take(read, "digest", path, parsing.name, pattern=_SHA256, expected="a sha256"),
             attested_at=parsing.take(read, "attested_at", path, parsing.time),

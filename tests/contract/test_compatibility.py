@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 import mlflow_ppo_flavor as ppo
-from mlflow_ppo_flavor.contract.compatibility import Verdict, judge
+from mlflow_ppo_flavor.contract.compatibility import Finding, Verdict, judge
 from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.contract.trader import Trader
 from mlflow_ppo_flavor.errors import IncompatibleModel, SpecError
@@ -50,6 +50,15 @@ def test_another_revision_is_a_safety_finding() -> None:
     assert messages(judge(spec, PAPER, proven=True, strict=False)) == [
         f"safety features[{place}]: found rsi_14@2, this trader computes rsi_14@1: upgrade the trader"
     ]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_policy_finding_always_blocks_and_safety_ones_are_told_before_it(strict: bool) -> None:
+    told = [Finding(kind, kind, "x", "f", "e", "r") for kind in ("warning", "version", "policy", "safety")]
+    kinds = ["safety", "policy", "version"] if strict else ["safety", "policy"]
+    assert [finding.kind for finding in Verdict(tuple(told), strict).blocking] == kinds
+    assert not Verdict((told[2],), strict).allowed
+    assert Verdict((told[0],), strict).allowed
 
 
 def test_a_version_finding_is_soft_unless_strict() -> None:
@@ -98,7 +107,8 @@ def test_no_version_is_refused() -> None:
 @given(contracts.verdicts)
 def test_a_verdict_allows_what_nothing_blocks(verdict: Verdict) -> None:
     kinds = [finding.kind for finding in verdict.findings]
-    assert verdict.allowed is not ("safety" in kinds or (verdict.strict and "version" in kinds))
+    blocked = {"safety", "policy"} & set(kinds) or (verdict.strict and "version" in kinds)
+    assert verdict.allowed is not bool(blocked)
     assert str(IncompatibleModel(verdict)) == verdict.text
 
 
