@@ -19,6 +19,7 @@ from live.attestor import Attestor, BackgroundAttestor
 from live.desk import Rooms
 from live.journal import Journal
 from live.model_source import ModelSource
+from live.seal_check import SealCheck
 from live.settings import Settings
 from live.stopping import OutOfTime, Stopping
 from live.trader import LiveTrader
@@ -56,6 +57,11 @@ def is_one(_: click.Context, __: click.Parameter, value: str) -> bool:
     return value == "1"
 
 
+def is_one_if_given(_: click.Context, __: click.Parameter, value: str | None) -> bool | None:
+    """The same of an option whose default hangs on another one."""
+    return None if value is None else value == "1"
+
+
 _SWITCH = click.Choice(["0", "1"])
 
 
@@ -65,6 +71,22 @@ _SWITCH = click.Choice(["0", "1"])
 @click.option("--paper", type=_SWITCH, default="1", callback=is_one, help="1 trades on paper, 0 real money.")
 @click.option("--i-understand-this-trades-real-money", "real_money", is_flag=True, help="What --paper 0 needs too.")
 @click.option("--strict-version", type=_SWITCH, default="0", callback=is_one, help="1 refuses version findings too.")
+@click.option(
+    "--require-verdict",
+    type=_SWITCH,
+    callback=is_one_if_given,
+    show_default="1 with --paper 0, else 0",
+    help="1 refuses versions without a valid verdict, signed by the registry's gate.",
+)
+@click.option(
+    "--verdict-key",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    envvar="MLFLOW_PPO_VERDICT_KEYS",
+    show_envvar=True,
+    metavar="FILE",
+    help="Public key (PEM) of the registry's gate; several while it is replaced.",
+)
 @click.option("--trader-id", default="live-1", help="The name that this trader announces and orders under.")
 @click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Its journal.")
 @click.option("--trading-url", help="Alpaca's trading API. Default: by --paper.")
@@ -115,7 +137,7 @@ def connect(tracking_uri: str | None) -> None:
 def run(settings: Settings, stopping: Stopping) -> None:
     """Announce, load, reconcile, and trade until asked to stop; PPOFlavorError where that can't be done."""
     reference, me, endpoints = settings.reference, settings.trader, settings.endpoints
-    keys = Credentials.from_environment(os.environ)
+    keys, seal_terms = Credentials.from_environment(os.environ), settings.seal_terms
     venue = Alpaca(endpoints, keys, timeout=TIMEOUT_SECONDS, attempts=ATTEMPTS, sleep=stopping.wait)
     with Journal.open(settings.state_dir, settings.trader_id) as journal:
         announce_trader(
@@ -128,7 +150,7 @@ def run(settings: Settings, stopping: Stopping) -> None:
         say(f"announced {me.trader_id}, trader {me.version}, for {reference}")
         if settings.resume:
             journal.set_conduct("ACTIVE", "resumed by the operator")
-        source = ModelSource(reference, me, settings.terms)
+        source = ModelSource(reference, me, settings.terms, SealCheck(seal_terms, journal.verdicts()))
         rooms = Rooms.builder(me.trader_id, venue, journal, sleep=stopping.wait)
         watch, attesting = BackgroundWatch(Watch(source)), BackgroundAttestor(Attestor(source))
         trader = LiveTrader(rooms, source, settings.mandate, say, watch, attesting)

@@ -16,6 +16,7 @@ from live.lock import StateLock
 from live.record import Conduct, ConductState, DecisionRecord, Event, Standing
 from live.ticket import OrderReport, Ticket
 from mlflow_ppo_flavor.contract.digest import canonical_json
+from mlflow_ppo_flavor.contract.seal import SealedVerdict
 from mlflow_ppo_flavor.decision.market import Fill
 from mlflow_ppo_flavor.errors import JournalError
 
@@ -198,6 +199,16 @@ class Journal:
     def set_day_start(self, day: date, equity: float) -> None:
         """Set a day's first equity. A day that has one keeps it: a restart doesn't forget what was lost."""
         self._write("INSERT OR IGNORE INTO days VALUES (?, ?)", day.isoformat(), float(equity))
+
+    def remember_verdict(self, verdict: SealedVerdict) -> None:
+        """Keep the newest verdict of its reference; it was checked against the one before."""
+        statement = "INSERT OR REPLACE INTO verdicts VALUES (?, ?)"
+        self._write(statement, str(verdict.reference), _text(verdict.to_dict()))
+
+    def verdicts(self) -> tuple[SealedVerdict, ...]:
+        """The newest verdict of each reference that this trader has seen one of."""
+        rows = self._all("SELECT body FROM verdicts ORDER BY reference")
+        return tuple(_read(row[0], SealedVerdict.from_dict, "verdicts") for row in rows)
 
     def note(self, kind: str, symbol: str | None, reason: str, detail: Mapping[str, Any]) -> None:
         """Append an event."""

@@ -14,9 +14,11 @@ from pathlib import Path
 from mlflow_ppo_flavor.errors import JournalError
 
 NAME = "journal.db"
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x50504F4A  # "PPOJ": what file(1) and we know a journal by
-_TABLES = """
+# What version 2 has more than 1: the registry's newest verdict on each reference, as the trader saw it.
+_VERDICTS = "CREATE TABLE verdicts (reference TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;"
+_TABLES = f"""
 CREATE TABLE identity (trader_id TEXT NOT NULL) STRICT;
 CREATE TABLE accounts (symbol TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
 CREATE TABLE decisions (
@@ -43,11 +45,12 @@ CREATE TABLE events (
     kind TEXT NOT NULL, symbol TEXT, reason TEXT NOT NULL, detail TEXT NOT NULL
 ) STRICT;
 CREATE INDEX events_by_kind ON events (kind);
+{_VERDICTS}
 """
 
 
 def open_database(state_dir: Path, trader_id: str) -> sqlite3.Connection:
-    """The journal's database of a state directory, made if there is none yet.
+    """The journal's database of a state directory, made if there is none yet, brought to this version if it is older.
 
     JournalError for a file that is no journal, is corrupted, has another version, or belongs to another trader.
     """
@@ -60,6 +63,7 @@ def open_database(state_dir: Path, trader_id: str) -> sqlite3.Connection:
     try:
         _verify(database, path, trader_id)
         _settle_durability(database)
+        _upgrade(database)
     except sqlite3.DatabaseError as error:
         database.close()
         raise _unusable(path, f"what SQLite can't read ({error})") from error
@@ -107,7 +111,7 @@ def _verify(database: sqlite3.Connection, path: Path, trader_id: str) -> None:
     kind, version = (database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     if kind != APPLICATION_ID:
         raise _unusable(path, "another program's database")
-    if version != VERSION:
+    if not 1 <= version <= VERSION:
         remedy = "run the trader's version that wrote it, or give another --state-dir"
         raise JournalError(f"{path}: found version {version}, expected {VERSION}: {remedy}")
     faults = [row[0] for row in database.execute("PRAGMA integrity_check(3)")]
@@ -118,6 +122,16 @@ def _verify(database: sqlite3.Connection, path: Path, trader_id: str) -> None:
         found = f"the journal of trader {', '.join(map(repr, owners)) or 'nobody'}"
         remedy = "give that --trader-id, or another --state-dir"
         raise JournalError(f"{path}: found {found}, expected {trader_id!r}: {remedy}")
+
+
+def _upgrade(database: sqlite3.Connection) -> None:
+    """Bring an older journal to this version, whole or not at all."""
+    if database.execute("PRAGMA user_version").fetchone()[0] == VERSION:
+        return
+    database.execute("BEGIN IMMEDIATE")
+    database.execute(_VERDICTS)
+    database.execute(f"PRAGMA user_version = {VERSION}")
+    database.execute("COMMIT")
 
 
 def _unusable(path: Path, found: str) -> JournalError:

@@ -17,14 +17,17 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.pyfunc import PyFuncModel
 from numpy.typing import NDArray
 
+from live.seal_check import VERDICT_CODES, Checked, SealCheck
 from live.verification import Terms, Verification, unusable, verify
 from mlflow_ppo_flavor.contract.compatibility import Finding, Verdict
+from mlflow_ppo_flavor.contract.digest import model_digest
 from mlflow_ppo_flavor.contract.reference import Reference
+from mlflow_ppo_flavor.contract.seal import SealedVerdict
 from mlflow_ppo_flavor.contract.spec import BarSpec, ModelSpec
 from mlflow_ppo_flavor.contract.trader import Trader
-from mlflow_ppo_flavor.errors import PPOFlavorError, RegistryError, SpecError
+from mlflow_ppo_flavor.errors import IntegrityError, PPOFlavorError, RegistryError, SpecError
 from mlflow_ppo_flavor.model.reproduction import Reproduction
-from mlflow_ppo_flavor.model.storage import MLMODEL
+from mlflow_ppo_flavor.model.storage import MLMODEL, StoredModel
 
 DIGEST_TAG = "ppo.digest"
 LONGEST_REASON = 300
@@ -43,7 +46,7 @@ class Choice:
 class LoadedModel:
     """A verified version that the trader may run; its `spec` names bars. `verdict` holds the soft findings.
 
-    `reproduction` is None where it has no golden decisions.
+    `reproduction` is None where it has no golden decisions, `sealed` where the registry signed no verdict on it.
     """
 
     reference: Reference
@@ -53,6 +56,7 @@ class LoadedModel:
     verdict: Verdict
     pyfunc: PyFuncModel
     reproduction: Reproduction | None
+    sealed: SealedVerdict | None = None
 
     @property
     def bars(self) -> BarSpec:
@@ -76,11 +80,17 @@ class LoadedModel:
 
 @dataclass(frozen=True, slots=True)
 class RefusedModel:
-    """A version that the trader won't run, and every reason."""
+    """A version that the trader won't run, and every reason. `sealed` is the registry's verdict where it is valid."""
 
     reference: Reference
     version: int
     findings: tuple[Finding, ...]
+    sealed: SealedVerdict | None = None
+
+    @property
+    def for_its_verdict(self) -> bool:
+        """Whether the registry's verdict is why, and not the model: the registry may give another one."""
+        return any(finding.code in VERDICT_CODES for finding in self.findings)
 
     @property
     def message(self) -> str:
@@ -90,10 +100,13 @@ class RefusedModel:
 
 
 class ModelSource:
-    """Resolves one reference in the registry that MLflow is set to, and loads what it resolves to."""
+    """Resolves one reference in the registry that MLflow is set to, and loads what it resolves to.
 
-    def __init__(self, reference: Reference, trader: Trader, terms: Terms) -> None:
-        self.reference, self.trader, self.terms = reference, trader, terms
+    `seals` checks the registry's verdict first; None asks for none.
+    """
+
+    def __init__(self, reference: Reference, trader: Trader, terms: Terms, seals: SealCheck | None = None) -> None:
+        self.reference, self.trader, self.terms, self._seals = reference, trader, terms, seals
         self._client = MlflowClient()
 
     def resolve(self, reference: Reference | None = None) -> int | None:
@@ -118,44 +131,66 @@ class ModelSource:
         return max((int(found.version) for found in versions), default=None)
 
     def load(self, version: int) -> LoadedModel | RefusedModel:
-        """The version, downloaded, verified file by file, judged and replayed, then loaded through mlflow.pyfunc.
+        """The version: its verdict checked, then downloaded, verified file by file, judged and replayed, then loaded
+        through mlflow.pyfunc from that very copy, which only this process' user can reach (0700).
 
-        RegistryError where it can't be downloaded.
+        RegistryError where it can't be downloaded, and where the reference moves on meanwhile.
         """
+        digest = self._digest(version)
+        checked = self._check_verdict(version, digest)
+        if checked.refused:
+            return RefusedModel(self.reference, version, checked.findings)
         with tempfile.TemporaryDirectory(prefix="mlflow-ppo-") as folder:
-            root, registered = self._download(version, folder)
+            root = self._download(version, folder)
+            registered = checked.verdict.digest if checked.verdict else digest
             found = verify(root, registered, self.trader, self.terms)
             if found.stored is None or not found.verdict.allowed:
-                return RefusedModel(self.reference, version, found.verdict.findings)
+                return RefusedModel(self.reference, version, found.verdict.findings, checked.verdict)
             try:
-                pyfunc = mlflow.pyfunc.load_model(str(root))
+                pyfunc = _loaded(root, found.stored)
             except (PPOFlavorError, MlflowException) as error:
-                return RefusedModel(self.reference, version, (unusable(error),))
+                return RefusedModel(self.reference, version, (unusable(error),), checked.verdict)
         spec, digest = _with_bars(found.stored.spec, self.terms), found.stored.digest
-        return LoadedModel(self.reference, version, digest, spec, found.verdict, pyfunc, found.reproduction)
+        verdict = Verdict((*checked.findings, *found.verdict.findings), found.verdict.strict)
+        return LoadedModel(self.reference, version, digest, spec, verdict, pyfunc, found.reproduction, checked.verdict)
 
     def verify(self, version: int) -> Verification:
         """What this trader makes of a version that it needn't load. RegistryError where it can't be downloaded."""
         with tempfile.TemporaryDirectory(prefix="mlflow-ppo-") as folder:
-            root, registered = self._download(version, folder)
-            return verify(root, registered, self.trader, self.terms)
+            registered = self._digest(version)
+            return verify(self._download(version, folder), registered, self.trader, self.terms)
 
     def registered_digest(self, version: int) -> str | None:
         """The digest that the registry's gate read at registration, if it did. RegistryError if it can't be asked."""
         try:
             return self._client.get_model_version(self.reference.model, str(version)).tags.get(DIGEST_TAG)
         except MlflowException as error:
-            raise RegistryError(f"{self.reference} version {version}: {_reason(error)}") from error
+            raise RegistryError(f"{self._place(version)}: {_reason(error)}") from error
 
-    def _download(self, version: int, folder: str) -> tuple[Path, str | None]:
-        """Where the copy is, and the digest that the registry's gate read at registration, if it did."""
-        model = self.reference.model
-        place = f"{self.reference} version {version}"
+    def _digest(self, version: int) -> str | None:
+        """The registered digest of a version that is about to be downloaded."""
         try:
-            tags = self._client.get_model_version(model, str(version)).tags
+            return self._client.get_model_version(self.reference.model, str(version)).tags.get(DIGEST_TAG)
         except MlflowException as error:
-            raise RegistryError(f"{place}: can't be downloaded: {_reason(error)}") from error
-        return download(place, f"models:/{model}/{version}", folder), tags.get(DIGEST_TAG)
+            raise RegistryError(f"{self._place(version)}: can't be downloaded: {_reason(error)}") from error
+
+    def _check_verdict(self, version: int, digest: str | None) -> Checked:
+        """What is found of the registry's verdict. The reference may move between the questions: that is no finding."""
+        if self._seals is None:
+            return Checked()
+        checked = self._seals.check(self.reference, version, digest)
+        if not checked.refused:
+            return checked
+        if self.resolve() != version:
+            raise RegistryError(f"{self._place(version)}: the reference moved on while its verdict was checked")
+        # it may have moved there and back
+        return self._seals.check(self.reference, version, digest)
+
+    def _download(self, version: int, folder: str) -> Path:
+        return download(self._place(version), f"models:/{self.reference.model}/{version}", folder)
+
+    def _place(self, version: int) -> str:
+        return f"{self.reference} version {version}"
 
 
 def download(place: str, uri: str, folder: str) -> Path:
@@ -168,6 +203,16 @@ def download(place: str, uri: str, folder: str) -> Path:
         # MLflow takes a store that has nothing there for a model of no files
         raise RegistryError(f"{place}: can't be downloaded: found no {MLMODEL}")
     return root
+
+
+def _loaded(root: Path, stored: StoredModel) -> PyFuncModel:
+    """The verified model through mlflow.pyfunc, which reads its folder again; IntegrityError where it read another."""
+    pyfunc: PyFuncModel = mlflow.pyfunc.load_model(str(root))
+    read = model_digest(pyfunc.metadata.flavors)
+    if read != stored.digest:
+        found = f"{root / MLMODEL}: found digest {read} when it was loaded, expected {stored.digest} as it was verified"
+        raise IntegrityError(f"{found}: somebody changes this trader's own files, don't trade")
+    return pyfunc
 
 
 def _reason(error: Exception) -> str:

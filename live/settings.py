@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from live.access import Endpoints
 from live.identity import installed_trader
 from live.risk import RiskLimits
+from live.seal_check import SealTerms
 from live.trader import Mandate, OnRefused
 from live.verification import Terms
+from mlflow_ppo_flavor.contract.keys import VerifyingKeys
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.trader import Trader
 from mlflow_ppo_flavor.errors import SpecError
+
+WORKSPACE_VARIABLE = "MLFLOW_WORKSPACE"
+"""Where MLflow's client takes its workspace from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,8 @@ class Settings:
     timeframe: str | None
     adjustment: str | None
     poll_seconds: float
+    verdict_key: tuple[Path, ...]
+    require_verdict: bool | None
 
     @property
     def reference(self) -> Reference:
@@ -64,6 +72,18 @@ class Settings:
     def terms(self) -> Terms:
         """What models are judged by."""
         return Terms(self.strict_version, self.timeframe, self.adjustment, self.symbols)
+
+    @property
+    def seal_terms(self) -> SealTerms:
+        """How the registry's verdicts are checked; SpecError for a key that can't be read, and for none where verdicts
+        are required.
+        """
+        keys = VerifyingKeys.read(self.verdict_key)
+        required = not self.paper if self.require_verdict is None else self.require_verdict
+        if required and not keys:
+            remedy = "`mlflow-ppo guard public-key` prints it; --require-verdict 0 trades without"
+            raise SpecError("--verdict-key", "none", "the public key of the registry's gate", remedy)
+        return SealTerms(keys, required, os.environ.get(WORKSPACE_VARIABLE) or None)
 
     @property
     def mandate(self) -> Mandate:

@@ -12,6 +12,7 @@ from live.desk import Desk, Rooms
 from live.model_source import LoadedModel, ModelSource, RefusedModel
 from live.record import ConductState
 from live.risk import RiskLimits
+from live.seal_check import NO_VERDICT
 from live.supervisor import Supervisor
 from live.turn import Turn
 from live.watch import Lookout, Sighting, Watch
@@ -77,9 +78,8 @@ class LiveTrader:
             raise NotTrading(loaded.message)
         verified = f"verified, spec {loaded.spec.version}, {loaded.proof}"
         self.report(f"{loaded.reference} version {loaded.version}: {verified}")
-        for finding in loaded.verdict.findings:
-            self.report(f"[{finding.kind}] {finding.message}")
         self._take(loaded)
+        self._remember(loaded)
         self.supervisor = Supervisor(self.rooms.journal, self.mandate.limits, self.report)
         self._reconcile()
         conduct = self.rooms.journal.conduct()
@@ -177,6 +177,17 @@ class LiveTrader:
             return self._swap(sighting.loaded)
         return ""
 
+    def _remember(self, loaded: LoadedModel) -> None:
+        """Tell what was found of a model that is traded from now on, and keep its verdict for the next start."""
+        journal = self.rooms.journal
+        if loaded.sealed is not None:
+            journal.remember_verdict(loaded.sealed)
+        for finding in loaded.verdict.findings:
+            line = f"[{finding.kind}] {finding.message}"
+            self.report(line)
+            if finding.code == NO_VERDICT:
+                journal.note(NO_VERDICT, None, f"{loaded.reference} version {loaded.version}: {line}", {})
+
     def _swap(self, loaded: LoadedModel) -> str:
         before = self.model.version
         try:
@@ -189,21 +200,26 @@ class LiveTrader:
             self._refuse(RefusedModel(loaded.reference, loaded.version, (finding,)))
             return ""
         self.supervisor.note("model_swapped", f"{loaded.reference}: version {before} → {loaded.version}")
+        self._remember(loaded)
         self._restore()
         return ""
 
     def _refuse(self, refused: RefusedModel) -> None:
-        """Go on with the last good model, or as `on_refused` says; told once."""
-        if self._is_refused(refused.version):
+        """Go on with the last good model, or as `on_refused` says; told once, and again for other reasons."""
+        if self._refused is not None and _reasons(self._refused) == _reasons(refused):
             return
         self._refused = refused
+        if refused.sealed is not None:
+            self.rooms.journal.remember_verdict(refused.sealed)
         self.supervisor.note("model_refused", f"{refused.message}\n  version {self.model.version} goes on")
         if self.mandate.on_refused != "continue":
             reason = f"{refused.reference} moved to version {refused.version}, which is refused"
             self.supervisor.conduct(_CONDUCTS[self.mandate.on_refused], reason)
 
     def _is_refused(self, version: int) -> bool:
-        return self._refused is not None and self._refused.version == version
+        """Whether a version that can be loaded was refused; one that only lacked its verdict has it now."""
+        refused = self._refused
+        return refused is not None and refused.version == version and not refused.for_its_verdict
 
     def _restore(self) -> None:
         """Go on after a reduction that only the missing model was the reason of."""
@@ -239,3 +255,8 @@ class LiveTrader:
             return
         remedy = "somebody else traded it, or it was changed there: clear it up, then give --resume"
         self.supervisor.conduct("HALTED", f"mismatch: {turn.reason}: {remedy}")
+
+
+def _reasons(refused: RefusedModel) -> tuple[object, ...]:
+    """What a refusal is about: its words may differ each time, as the names of temporary folders do."""
+    return (refused.version, *(finding.code for finding in refused.findings))

@@ -10,7 +10,7 @@ from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.contract.trader import Trader
 from mlflow_ppo_flavor.errors import IntegrityError, PPOFlavorError
 from mlflow_ppo_flavor.model.reproduction import Reproduction
-from mlflow_ppo_flavor.model.storage import StoredModel, read_model
+from mlflow_ppo_flavor.model.storage import MLMODEL, StoredModel, read_model
 from mlflow_ppo_flavor.model.verification import reproduce_model
 
 
@@ -91,7 +91,9 @@ def _judged(stored: StoredModel, trader: Trader, terms: Terms) -> Verification:
 def _check_registered(stored: StoredModel, registered: str | None) -> None:
     """Refuse bytes that aren't those that the registry read when the version was registered."""
     if registered is not None and registered != stored.digest:
-        found = f"digest: found {stored.digest}, expected {registered} as the registry read it at registration"
+        found = (
+            f"{MLMODEL}: found digest {stored.digest}, expected {registered} as the registry read it at registration"
+        )
         raise IntegrityError(f"{found}: the model was changed since, don't trade it")
 
 

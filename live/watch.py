@@ -31,7 +31,9 @@ class Lookout(Protocol):
 
 
 class Watch:
-    """Looks when asked, which takes as long as the registry takes. A version is loaded once, not at every look."""
+    """Looks when asked, which takes as long as the registry takes. A version is loaded once, not at every look; only
+    one that was refused for its verdict is asked for again.
+    """
 
     def __init__(self, source: ModelSource) -> None:
         self._source = source
@@ -43,11 +45,15 @@ class Watch:
             version = self._source.resolve()
             if version is None or version == running:
                 return Sighting(version)
-            if self._last is None or self._last.version != version:
+            if self._last is None or self._last.version != version or _may_change(self._last):
                 self._last = self._source.load(version)
             return Sighting(version, self._last)
         except RegistryError as error:
             return Sighting(None, trouble=str(error))
+
+
+def _may_change(last: LoadedModel | RefusedModel) -> bool:
+    return isinstance(last, RefusedModel) and last.for_its_verdict
 
 
 class BackgroundWatch:

@@ -1,4 +1,6 @@
-"""The client's side of the fleet: a trader tells the registry what it loads and reproduced, and takes its answer."""
+"""The client's side of the fleet: a trader tells the registry what it loads and reproduced, takes its answer, and asks
+for its verdicts.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -14,7 +17,10 @@ from packaging.version import Version
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.digest import canonical_json
 from mlflow_ppo_flavor.contract.packages import installed_versions
+from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
+from mlflow_ppo_flavor.contract.request import REPORT_TAG, Question
+from mlflow_ppo_flavor.contract.seal import Seal
 from mlflow_ppo_flavor.contract.trader import Announcement, Attestation, Trader
 from mlflow_ppo_flavor.decision.installation import equipped
 from mlflow_ppo_flavor.errors import PromotionRefused, RegistryError, SpecError
@@ -110,6 +116,56 @@ def attest(
     place = f"{model} version {version}"
     _send(f"{place}: not attested", place, "attestation", "nobody counts it", write)
     return attestation
+
+
+def fetch_seal(reference: Reference) -> Seal | None:
+    """The registry's seal on what a reference loads: read, not verified. None where it has none, which is also what a
+    registry without the gate answers.
+
+    SpecError for one that can't be read; RegistryError where the registry can't be reached or answers otherwise.
+    """
+    answers = ask(Question("verdict", reference=reference.label), reference.model, f"{reference}: no verdict fetched")
+    told = answers.get(reference.model, {})
+    if not isinstance(told, dict):
+        raise SpecError(REPORT_TAG, parsing.show(told), "a mapping of references to seals")
+    found = told.get(reference.label)
+    return None if found is None else Seal.from_dict(found, f"{REPORT_TAG}.{reference.label}")
+
+
+def ask(question: Question, model: str | None = None, asked: str = "registry") -> dict[str, Any]:
+    """What the gate answers to a question: {model: JSON value}, of every model or of one; nothing without a gate.
+
+    `asked` begins what RegistryError says, where the registry can't be reached or refuses to answer. SpecError for an
+    answer that is no JSON.
+    """
+    return dict(answers(question, model, asked))
+
+
+def answers(
+    question: Question, model: str | None = None, asked: str = "registry", *, page_size: int = 100
+) -> Iterator[tuple[str, Any]]:
+    """The same, model by model as the registry gives them: so many in a request."""
+    token, client = None, MlflowClient()
+    while True:
+        with answering(asked, "look whether the tracking and registry URI are right, and the server up"):
+            page = client.search_registered_models(_filter(question, model), max_results=page_size, page_token=token)
+        for each in page:
+            if REPORT_TAG in each.tags:
+                told = parsing.json_text(each.tags[REPORT_TAG], REPORT_TAG, expected="the gate's answer")
+                # where a model's name can't stand in a filter, all are asked
+                if model in (None, each.name):
+                    yield each.name, told
+        token = page.token
+        if not token:
+            return
+
+
+def _filter(question: Question, model: str | None) -> str:
+    """The search that asks; of one model where its name can stand in a filter, else of all."""
+    quote = next((mark for mark in ("'", '"') if mark not in (model or "")), None)
+    if model is None or quote is None:
+        return question.filter_string
+    return f"name = {quote}{model}{quote} AND {question.filter_string}"
 
 
 def _check_passed(reproduction: object) -> None:

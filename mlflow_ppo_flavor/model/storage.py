@@ -233,7 +233,9 @@ def _verified(root: Path, name: str, digest: str) -> Bytes:
 
 
 def _refuse_code(root: Path, listed: Mapping[str, Bytes], flavors: Mapping[str, Any]) -> None:
-    """Refuse what MLflow or another loader would execute or read in the model's name without it being listed."""
+    """Refuse what MLflow or another loader would execute or read in the model's name without it being listed, and links
+    to what isn't the model's.
+    """
     pyfunc = flavors.get("python_function", {"loader_module": LOADER_MODULE})
     strange = [key for key in pyfunc if key not in _PYFUNC_KEYS] if isinstance(pyfunc, Mapping) else ["python_function"]
     if strange or pyfunc.get("loader_module") != LOADER_MODULE:
@@ -242,6 +244,10 @@ def _refuse_code(root: Path, listed: Mapping[str, Bytes], flavors: Mapping[str, 
             f"{root / MLMODEL}: python_function: found {found}, expected {LOADER_MODULE} alone: {_TAMPERED}"
         )
     for path in sorted(root.rglob("*")):
+        if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+            raise IntegrityError(
+                f"{path}: found a link that leads out of the model, expected its own files: {_TAMPERED}"
+            )
         name = path.relative_to(root).as_posix()
         if name not in listed and (name == "code" or path.suffix.lower() in _LOADABLE):
             raise IntegrityError(

@@ -17,10 +17,11 @@ from live.record import Standing
 from live.ticket import OrderReport
 from mlflow_ppo_flavor.errors import JournalError
 from tests import tiers
+from tests.live.sealing import VERDICT
 from tests.live.test_journal import FILL, FILLED, ID, STANDING, TICKET
 from tests.live.values import BAR_TIME, record
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "journal_1.sql"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def filled_journal(folder: Path) -> Path:
@@ -32,6 +33,7 @@ def filled_journal(folder: Path) -> Path:
         journal.settle("AAPL", ID, FILLED, FILL, STANDING)
         journal.set_conduct("HALTED", "daily_loss: 6.00% lost")
         journal.note("swap", None, "version 1 → 2", {"from": 1})
+        journal.remember_verdict(VERDICT)
     return folder / NAME
 
 
@@ -140,10 +142,11 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         Journal.open(tmp_path / "state", "live-1")
 
 
-def test_a_journal_of_version_1_is_read_as_ever(tmp_path: Path) -> None:
-    """The golden file is what version 1 wrote: a trader is upgraded in the middle of a trade."""
+@pytest.mark.parametrize("version", [1, VERSION])
+def test_a_journal_of_every_version_is_read_as_ever(tmp_path: Path, version: int) -> None:
+    """The golden files are what each version wrote: a trader is upgraded in the middle of a trade."""
     with closing(sqlite3.connect(tmp_path / NAME)) as database:
-        database.executescript(GOLDEN.read_text(encoding="utf-8"))
+        database.executescript((GOLDEN / f"journal_{version}.sql").read_text(encoding="utf-8"))
     with Journal.open(tmp_path, "live-1") as journal:
         assert journal.account("AAPL") == STANDING
         assert journal.decisions("AAPL") == (record(),)
@@ -153,8 +156,36 @@ def test_a_journal_of_version_1_is_read_as_ever(tmp_path: Path) -> None:
         conduct, (event,) = journal.conduct(), journal.events()
         assert (conduct.state, conduct.reason, conduct.since) == ("HALTED", "daily_loss: 6.00% lost", SINCE)
         assert (event.at, event.kind, event.detail) == (SINCE, "swap", {"from": 1})
+        assert journal.verdicts() == ((VERDICT,) if version > 1 else ())
         assert not journal.update_order(ID, OrderReport(ID, "new"))
         journal.save_account("AAPL", Standing(STANDING.state, BAR_TIME + 1))
+        journal.remember_verdict(VERDICT)
+    with Journal.open(tmp_path, "live-1") as journal:
+        assert journal.verdicts() == (VERDICT,)
+
+
+def schema(path: Path) -> list[tuple[str, str]]:
+    """(version, then the statement of every table and index) of a journal's file."""
+    with closing(sqlite3.connect(path)) as database:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        told = database.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+    return [("version", str(version)), *told]
+
+
+def test_an_older_journal_becomes_what_a_new_one_is(tmp_path: Path) -> None:
+    for folder in ("old", "new"):
+        (tmp_path / folder).mkdir()
+    with closing(sqlite3.connect(tmp_path / "old" / NAME)) as database:
+        database.executescript((GOLDEN / "journal_1.sql").read_text(encoding="utf-8"))
+    for folder in ("old", "new"):
+        open_database(tmp_path / folder, "live-1").close()
+    assert schema(tmp_path / "old" / NAME) == schema(tmp_path / "new" / NAME)
+
+
+def test_an_older_journal_of_another_trader_is_left_as_it_is(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / NAME)) as database:
+        database.executescript((GOLDEN / "journal_1.sql").read_text(encoding="utf-8"))
+    assert "found the journal of trader 'live-1', expected 'live-2'" in refusal(tmp_path, "live-2")
 
 
 SINCE = "2012-10-26T20:00:00.000Z"

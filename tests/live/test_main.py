@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,10 @@ from mlflow import MlflowClient
 import mlflow_ppo_flavor as ppo
 from live.access import KEY_VARIABLE, SECRET_VARIABLE
 from live.command import main
+from live.seal_check import SealTerms
+from live.settings import Settings
 from live.stopping import Stopping
+from mlflow_ppo_flavor.contract.keys import SigningKey, VerifyingKeys
 from tests.live.processes import arguments, environment
 from tests.live.trading import MODEL, SPEC, TRADER, Floor, Registry, orders_of
 from tests.model.policies import policy_of
@@ -122,6 +125,69 @@ def test_the_strict_switch_refuses_version_findings(registry: Registry, floor: F
     registry.force(int(ppo.log_model(ahead, name="policy", registered_model_name=MODEL).registered_model_version))
     output = said(run(floor, registry, "--strict-version", "1"), 1)
     assert "requires trader >=2.8.0" in output
+
+
+def key_files(folder: Path) -> tuple[SigningKey, list[str]]:
+    """A signing key, and the files of its public key and of another one."""
+    keys = [SigningKey.generate() for _ in range(2)]
+    for i, key in enumerate(keys):
+        (folder / f"{i}.pem").write_text(key.public.pem)
+    return keys[0], [str(folder / f"{i}.pem") for i in range(2)]
+
+
+def test_real_money_needs_a_key_to_know_verdicts_by(registry: Registry, tmp_path: Path) -> None:
+    """By default, which paper does not; nothing is announced without one."""
+    told = [f"models:/{MODEL}/Production", "--symbols", "AAPL", "--state-dir", str(tmp_path / "state")]
+    message = (
+        "Error: --verdict-key: found none, expected the public key of the registry's gate: "
+        "`mlflow-ppo guard public-key` prints it; --require-verdict 0 trades without\n"
+    )
+    for more in (REAL, [*REAL, "--require-verdict", "1"], ["--require-verdict", "1"]):
+        assert said(CliRunner().invoke(main, [*told, *more], env=environment(registry)), 1) == message
+    assert MlflowClient().search_registered_models() == []
+    _, (file, other) = key_files(tmp_path)
+    empty = f"Error: {MODEL}/Production: no version stands there: promote one, then start again\n"
+    for more in ([*REAL, "--require-verdict", "0"], [], [*REAL, "--verdict-key", file, "--verdict-key", other]):
+        assert said(CliRunner().invoke(main, [*told, *more], env=environment(registry)), 1).endswith(empty)
+    variable = {"MLFLOW_PPO_VERDICT_KEYS": os.pathsep.join((file, other))}
+    result = CliRunner().invoke(main, [*told, *REAL], env=environment(registry) | variable)
+    assert said(result, 1).endswith(empty)
+
+
+def test_verdicts_are_those_of_the_workspace_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    unsaid: dict[str, Any] = dict.fromkeys(member.name for member in fields(Settings))
+    settings = Settings(**unsaid | {"paper": True, "verdict_key": ()})
+    for workspace, told in (("team-a", "team-a"), ("", None)):
+        monkeypatch.setenv("MLFLOW_WORKSPACE", workspace)
+        assert settings.seal_terms == SealTerms(VerifyingKeys(), required=False, workspace=told)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "found No such file or directory, expected a file with a key"),
+        (b"", "found no PEM block, expected an Ed25519 public key (PEM, -----BEGIN PUBLIC KEY-----)"),
+    ],
+)
+def test_a_verdict_key_that_cannot_be_read_is_told_before_anything_is_announced(
+    content: bytes | None, message: str, registry: Registry, floor: Floor, tmp_path: Path
+) -> None:
+    path = tmp_path / "key.pem"
+    if content is not None:
+        path.write_bytes(content)
+    output = said(run(floor, registry, "--verdict-key", str(path)), 1)
+    assert output.startswith(f"Error: {path}: {message}")
+    assert MlflowClient().search_registered_models() == []
+
+
+def test_a_private_key_given_in_place_of_the_public_one_is_refused_and_not_shown(
+    registry: Registry, floor: Floor, tmp_path: Path
+) -> None:
+    path = tmp_path / "key.pem"
+    SigningKey.generate().write(path)
+    output = said(run(floor, registry, "--verdict-key", str(path)), 1)
+    assert "found a PEM block PRIVATE KEY, expected an Ed25519 public key" in output
+    assert path.read_text().splitlines()[1][20:] not in output
 
 
 def test_a_state_directory_of_another_trader_is_refused(registry: Registry, buying: Floor) -> None:

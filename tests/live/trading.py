@@ -24,6 +24,7 @@ from live.identity import installed_trader
 from live.journal import Journal
 from live.model_source import LoadedModel, ModelSource
 from live.risk import RiskLimits
+from live.seal_check import SealCheck
 from live.trader import LiveTrader, Mandate
 from live.verification import Terms
 from mlflow_ppo_flavor.contract.reference import Reference
@@ -143,16 +144,21 @@ def registry_in(folder: Path, database: str) -> Iterator[Registry]:
 
 
 def source_of(
-    label: str = "Production", *, terms: Terms = TERMS, paper: bool = True, model: str = MODEL
+    label: str = "Production",
+    *,
+    terms: Terms = TERMS,
+    paper: bool = True,
+    model: str = MODEL,
+    seals: SealCheck | None = None,
 ) -> ModelSource:
     """A model source of this trader."""
-    return ModelSource(Reference.parse(model, label), installed_trader(TRADER, paper=paper), terms)
+    return ModelSource(Reference.parse(model, label), installed_trader(TRADER, paper=paper), terms, seals)
 
 
 @dataclass
 class Floor:
     """An exchange, a state directory, and what traders have told. `url` is where traders look for the exchange;
-    `attesting` makes what attests for them.
+    `attesting` makes what attests for them, `seals` what checks verdicts with what their journal remembers.
     """
 
     exchange: MeddledExchange | ExchangeServer
@@ -162,6 +168,7 @@ class Floor:
     terms: Terms = TERMS
     mandate: Mandate = MANDATE
     attesting: Callable[[ModelSource], Attesting | None] = lambda source: None
+    seals: Callable[[Journal], SealCheck | None] = lambda journal: None
     told: list[str] = field(default_factory=list)
 
     @contextmanager
@@ -187,7 +194,7 @@ class Floor:
         def rooms(model: LoadedModel) -> Rooms:
             return adapt(build(model))
 
-        source = source_of(self.label, terms=self.terms)
+        source = source_of(self.label, terms=self.terms, seals=self.seals(journal))
         told, attesting = self.told.append, self.attesting(source)
         return LiveTrader(rooms, source, replace(self.mandate, **mandate), told, attesting=attesting)
 
