@@ -6,12 +6,15 @@ import os
 import posixpath
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse, urlunparse
 
+from mlflow.exceptions import MlflowException
 from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
@@ -20,6 +23,7 @@ from mlflow.utils.uri import append_to_uri_path
 
 from mlflow_ppo_flavor.contract.mlmodel import MOST_BYTES
 from mlflow_ppo_flavor.errors import RegistryError
+from mlflow_ppo_flavor.registry import folders
 from mlflow_ppo_flavor.registry.contracts import Contract, parse_mlmodel
 
 MLMODEL = "MLmodel"
@@ -34,9 +38,10 @@ def read_contract(location: str) -> Contract:
     if location in _PROMPT_SOURCE_PLACEHOLDERS:
         return Contract.unreadable("a prompt, no model")
     try:
-        return parse_mlmodel(read_mlmodel(location))
+        data, root, beside = _fetch(location)
     except RegistryError as error:
         return Contract.unknown(f"try again later: {error}")
+    return replace(parse_mlmodel(data), root=root, beside=beside)
 
 
 def read_mlmodel(location: str) -> bytes:
@@ -44,11 +49,41 @@ def read_mlmodel(location: str) -> bytes:
 
     RegistryError where none can be fetched.
     """
+    return _fetch(location)[0]
+
+
+def locate(location: str) -> tuple[str, str]:
+    """The folders that a load of the model at a storage location draws from; nothing is read. MLflow's own errors."""
+    roots = list(_roots(location))
+    return _named(roots, roots[0])
+
+
+def check_source(source: str, run_id: str | None, model_id: str | None) -> None:
+    """400 for a `ppo-file:` source outside of its run's or logged model's artifacts, in a server.
+
+    As MLflow has it for `file:`, which it can't know this scheme to be: who registers a version reads what lies there.
+    """
+    if urlparse(source).scheme != folders.SCHEME or _handlers() is None:
+        return
+    within = _tracking().get_logged_model(model_id).artifact_location if model_id else None
+    if within is None and run_id:
+        within = _tracking().get_run(run_id).info.artifact_uri
+    if within is None or not f"{folders.folder_of(source)}/".startswith(f"{folders.folder_of(within)}/"):
+        raise MlflowException(
+            f"Invalid model version source: '{source}'. The run_id or model_id request parameter must identify the "
+            "run or logged model whose artifacts contain the source.",
+            error_code=INVALID_PARAMETER_VALUE,
+        )
+
+
+def _fetch(location: str) -> tuple[bytes, str, str]:
+    """The first bytes of MLmodel, and the names of the folder that it lies in and of the one beside it."""
     reasons = []
     try:
-        for root in _roots(location):
+        roots = list(_roots(location))
+        for root in roots:
             try:
-                return _read(root)
+                return (_read(root), *_named(roots, root))
             except Exception as error:  # noqa: BLE001 any artifact store's own errors: they become the reason
                 reasons.append(_told(error))
     except Exception as error:  # noqa: BLE001 a run or logged model that isn't found
@@ -81,6 +116,23 @@ def _run_roots(location: str) -> Iterator[str]:
         for model in tracking.search_logged_models([run.info.experiment_id], filter_string=wanted):
             yield append_to_uri_path(model.artifact_location, rest) if rest else model.artifact_location
     yield append_to_uri_path(run.info.artifact_uri, path) if path else run.info.artifact_uri
+
+
+def _named(roots: Sequence[str], read: str) -> tuple[str, str]:
+    """The names of the folder that MLmodel was read in and of the other one that MLflow merges into a download of it.
+
+    MLflow takes the run's own folder, the last one, and the first model that the run logged under this name.
+    """
+    beside = next((root for root in (roots[-1], roots[0]) if root != read), "")
+    return _name(read), beside and _name(beside)
+
+
+def _name(root: str) -> str:
+    handlers = _handlers()
+    if handlers is None or not handlers._is_servable_proxied_run_artifact_root(root):  # noqa: SLF001
+        return folders.folder_of(root)
+    path = handlers._get_proxied_run_artifact_destination_path(root)  # noqa: SLF001
+    return folders.proxied_folder(handlers._get_workspace_scoped_repo_path_if_enabled(path) or "")  # noqa: SLF001
 
 
 def _read(root: str) -> bytes:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, func, insert, select, update
+import json
+
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.digest import canonical_json
 from mlflow_ppo_flavor.contract.trader import Attestation
+from mlflow_ppo_flavor.registry.candidates import Origin
 from mlflow_ppo_flavor.registry.history import Occasion
-from mlflow_ppo_flavor.registry.resolution import VersionKey
 from mlflow_ppo_flavor.registry.tables import ATTESTATIONS
 
 ATTEST_TAG = "ppo.attest"
@@ -21,29 +23,26 @@ def parse_attestation(value: object) -> Attestation:
     return Attestation.from_dict(data, ATTEST_TAG)
 
 
-def put(
-    session: Session, occasion: Occasion, key: VersionKey, origin: tuple[int, str], attestation: Attestation
-) -> None:
-    """Keep an attestation of the version that was created then and lies there; a trader's later one replaces it."""
+def put(session: Session, occasion: Occasion, origin: Origin, attestation: Attestation) -> None:
+    """Keep an attestation of a version; a trader's later one replaces it."""
     values = {
         "workspace": occasion.workspace,
-        "model": key.model,
-        "version": key.version,
+        "model": origin.key.model,
+        "version": origin.key.version,
         "trader_id": attestation.trader_id,
     }
     session.execute(delete(ATTESTATIONS).filter_by(**values))
-    created, location = origin
     text = canonical_json(attestation.to_dict()).decode("utf-8")
-    row = {"created": created, "location": location, "attestation": text}
+    row = {"created": origin.created, "location": origin.location, "attestation": text}
     session.execute(insert(ATTESTATIONS), {**values, **row, "received_at": occasion.at, "who": occasion.who})
 
 
-def count(session: Session, workspace: str, key: VersionKey, origin: tuple[int, str]) -> int:
-    """How many traders attested the version that was created then and lies there."""
-    created, location = origin
-    query = select(func.count()).select_from(ATTESTATIONS)
-    here = {"workspace": workspace, "model": key.model, "version": key.version}
-    return session.execute(query.filter_by(**here, created=created, location=location)).scalar_one()
+def trader_versions(session: Session, workspace: str, origin: Origin, digest: str) -> frozenset[str]:
+    """The versions of the traders that attested this very version, with this digest."""
+    here = {"workspace": workspace, "model": origin.key.model, "version": origin.key.version}
+    query = select(ATTESTATIONS.c.attestation).filter_by(**here, created=origin.created, location=origin.location)
+    told = (Attestation.from_dict(json.loads(text)) for text in session.execute(query).scalars())
+    return frozenset(each.trader_version for each in told if each.digest == digest)
 
 
 def rename(session: Session, workspace: str, name: str, new_name: str) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import yaml
 
 from mlflow_ppo_flavor.contract import parsing
-from mlflow_ppo_flavor.contract.digest import model_digest
+from mlflow_ppo_flavor.contract.digest import canonical_json, sha256_hex
 from mlflow_ppo_flavor.contract.mlmodel import MOST_BYTES, check_events, check_values
 from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.contract.vouch import Vouch
@@ -28,7 +30,9 @@ class Contract:
     `flavored`: MLmodel lists the ppo flavor, readable or not. `golden`: its files hold golden decisions. `vouched`: who
     takes responsibility for it without them, and why, as `Vouch.text` says it; empty where nobody does. `known` is
     False where nobody can tell whether MLmodel lists it: it couldn't be fetched, or is out of the bounds within which
-    it is read. Such a contract serves for the ruling in hand alone and isn't kept.
+    it is read. Such a contract serves for the ruling in hand alone and isn't kept. `mlmodel`: the sha256 of the bytes
+    that it was read from; `flavors`: the canonical JSON of MLmodel's flavors, whose sha256 is the digest. `root`: the
+    folder that it was read in, and `beside` the other one that MLflow loads files from, if any.
     """
 
     flavored: bool
@@ -38,6 +42,10 @@ class Contract:
     reason: str = ""
     known: bool = True
     vouched: str = ""
+    mlmodel: str = field(default="", compare=False)
+    flavors: str = field(default="", compare=False, repr=False)
+    root: str = field(default="", compare=False)
+    beside: str = field(default="", compare=False)
 
     @classmethod
     def unknown(cls, reason: str) -> Contract:
@@ -56,7 +64,12 @@ class Contract:
 
 
 def parse_mlmodel(data: bytes) -> Contract:
-    """The contract in the bytes of an MLmodel file; what is wrong with them becomes the reason, never an exception.
+    """The contract in the bytes of an MLmodel file; what is wrong with them becomes the reason, never an exception."""
+    return replace(_parse(data), mlmodel=sha256_hex(data))
+
+
+def _parse(data: bytes) -> Contract:
+    """The contract, but for the bytes' own sha256.
 
     Any exception counts as such: the bytes are a stranger's, and one that came out of here would lock the version in,
     as neither archiving nor deleting it could be ruled on.
@@ -90,18 +103,35 @@ def _load_flavors(data: bytes) -> object:
     return loaded.get("flavors") if isinstance(loaded, Mapping) else None
 
 
-def _parse_flavors(flavors: Mapping[str, Any]) -> Contract:
+def parse_kept(flavors: str) -> Contract:
+    """The contract in the flavors of one that was read before, as they are kept: canonical JSON."""
+    return _parse_flavors(json.loads(flavors), _kept_spec)
+
+
+def _kept_spec(data: object, path: str) -> ModelSpec:
+    return _spec(canonical_json(data), path)
+
+
+@lru_cache(maxsize=1_024)
+def _spec(data: bytes, path: str) -> ModelSpec:
+    return ModelSpec.from_dict(json.loads(data), path)
+
+
+def _parse_flavors(
+    flavors: Mapping[str, Any], read_spec: Callable[[object, str], ModelSpec] = ModelSpec.from_dict
+) -> Contract:
     ppo = flavors[FLAVOR]
     if not isinstance(ppo, Mapping):
         raise SpecError("flavors.ppo", parsing.show(ppo), "a mapping")
     parsing.take(ppo, "format", "flavors.ppo", parsing.choice, of=FLAVOR_FORMATS)
-    spec = ModelSpec.from_dict(ppo.get("spec"), "flavors.ppo.spec")
+    spec = read_spec(ppo.get("spec"), "flavors.ppo.spec")
     _check_loader(flavors.get("python_function"))
     files = ppo.get("files")
     if not isinstance(files, Mapping):
         raise SpecError("flavors.ppo.files", parsing.show(files), "a mapping of paths to sha256")
     vouched = Vouch.from_dict(ppo["vouched"], "flavors.ppo.vouched").text if "vouched" in ppo else ""
-    return Contract(True, spec, model_digest(flavors), GOLDEN_FILE in files, vouched=vouched)
+    text = canonical_json(flavors)
+    return Contract(True, spec, sha256_hex(text), GOLDEN_FILE in files, vouched=vouched, flavors=text.decode("utf-8"))
 
 
 def _check_loader(pyfunc: object) -> None:

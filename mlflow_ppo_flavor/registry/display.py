@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.registry.contracts import Contract
@@ -12,16 +13,27 @@ VERDICT_TAG = "ppo.verdict"
 # MLflow's column for descriptions.
 LONGEST_DESCRIPTION = 5_000
 LONGEST_TAG = 250
+BLOCK_MARK = "mlflow-ppo"
+"""In every block, in lower case."""
+_ALIAS = re.compile(r"@[\w.-]+")
 _FIRST = "(written by mlflow-ppo)"
 _LAST = "*End of what mlflow-ppo wrote.*"
+# whatever a reader would take for a block is one: in any case, with any blanks, as a quote, a heading or in bold
+_BEFORE, _GAP, _REST = r"[^\w\r\n]*", r"[^a-zA-Z\r\n]+", r"[^\r\n]*\r?$"
 _BLOCK = re.compile(
-    rf"^PPO policy [^\n]*{re.escape(_FIRST)}[ \t]*$.*?(?:^{re.escape(_LAST)}[ \t]*$|\Z)", re.MULTILINE | re.DOTALL
+    rf"^{_BEFORE}PPO{_GAP}policy\b[^\r\n]*\({_BEFORE}written{_GAP}by{_GAP}mlflow{_GAP}ppo{_BEFORE}\){_REST}"
+    rf".*?(?:^{_BEFORE}End{_GAP}of{_GAP}what{_GAP}mlflow{_GAP}ppo{_GAP}wrote{_REST}|\Z)",
+    re.MULTILINE | re.DOTALL | re.IGNORECASE,
 )
+_INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
 def is_reserved(key: object) -> bool:
     """Whether a tag is one that only the gate writes, however it is spelled; what is no text is MLflow's to refuse."""
-    return isinstance(key, str) and key.strip().lower().startswith(RESERVED_PREFIX)
+    if not isinstance(key, str):
+        return False
+    seen = (letter for letter in unicodedata.normalize("NFKC", key) if unicodedata.category(letter) not in _INVISIBLE)
+    return "".join(seen).casefold().startswith(RESERVED_PREFIX)
 
 
 def tags_of(contract: Contract, verdict: str = "", attested: int = 0) -> dict[str, str]:
@@ -92,7 +104,9 @@ def _block(spec: ModelSpec, contract: Contract, verdict: str, attested: int) -> 
     if spec.breaking_changes:
         lines.append(f"- **Breaking changes** {_cut(spec.breaking_changes, LONGEST_TAG)}")
     if verdict:
-        lines.append(f"- **Last verdict** {_cut(verdict, LONGEST_TAG)}")
+        # MLflow's page would make a link to a foreign site of a bare @alias
+        told = _ALIAS.sub(r"`\g<0>`", _cut(verdict, LONGEST_TAG))
+        lines.append(f"- **Last verdict** {told}")
     return "\n".join([*lines, "", _LAST])
 
 

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from mlflow_ppo_flavor.contract.reference import Reference
-from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
 from mlflow_ppo_flavor.contract.trader import Trader
 from mlflow_ppo_flavor.registry.resolution import Move, Operation, Rename, Transition, VersionKey
 
 MOST_SHOWN = 150
-DEFAULT_TRADER = Trader.released(CURRENT_TRADER_VERSION)
 _LONGEST_MODEL, _LONGEST_LABEL, _LONGEST_TRADER = 30, 20, 20
 
 
+@lru_cache(maxsize=64)
+def released(version: str) -> Trader:
+    """The released trader of a version; listing its features takes a while, so it is done once."""
+    return Trader.released(version)
+
+
 def describe(trader: Trader) -> str:
-    """`trader live-1 (2.6.0)`, or `released trader 2.7.0` for the default one."""
-    if trader == DEFAULT_TRADER:
+    """`trader live-1 (2.6.0)`, or `released trader 2.7.0` for one that stands for those who didn't announce."""
+    if _is_released(trader):
         return f"released trader {trader.version}"
     return f"trader {trader.trader_id} ({trader.version})"
+
+
+def listed(traders: Sequence[Trader]) -> str:
+    """`released traders 2.6.0, 2.7.0`: those that stand for a reference that nobody announced for."""
+    return f"released trader{'s' if len(traders) > 1 else ''} {', '.join(trader.version for trader in traders)}"
 
 
 def refused_for(operation: Operation, move: Move, trader: Trader, why: str) -> str:
@@ -43,37 +54,66 @@ def refused_announcement(trader: Trader, reference: Reference, present: int, why
     whole = f"Refused: {describe(trader)} can't serve {reference}: version {present} stands there: {why}"
     if len(whole) <= MOST_SHOWN:
         return whole
-    short = str(Reference(_cut(reference.model, _LONGEST_MODEL), _cut(reference.label, _LONGEST_LABEL)))
-    return f"Refused: {short} holds version {present}: {why}: {_short_trader(trader)} can't serve it"
+    return (
+        f"Refused: {_short_reference(reference)} holds version {present}: {why}: {_short_trader(trader)} can't serve it"
+    )
 
 
 def refused_attestation(key: VersionKey, trader_id: str, why: str) -> str:
     """The fact where a trader attests what the version isn't."""
-    model, trader = _cut(key.model, _LONGEST_MODEL), _cut(trader_id, _LONGEST_TRADER)
+    model, trader = cut(key.model, _LONGEST_MODEL), cut(trader_id, _LONGEST_TRADER)
     return f"Refused: {trader} can't attest {model} version {key.version}: {why}"
 
 
 def refused_without_effect(operation: Transition, stays: int) -> str:
     """The fact where a version would enter a stage below a higher one."""
     return (
-        f"Refused: {_cut(operation.model, _LONGEST_MODEL)} version {operation.version} can't become {operation.stage}: "
+        f"Refused: {cut(operation.model, _LONGEST_MODEL)} version {operation.version} can't become {operation.stage}: "
         f"version {stays} stays there, and MLflow loads the highest"
     )
 
 
-def allowed(moves: Sequence[tuple[Move, int]]) -> str:
-    """The fact of an allowed operation, from the moved references and how many traders announced for each."""
-    if not moves:
+def refused_owned(trader_id: str, owner: str, doing: str) -> str:
+    """The fact where somebody speaks for a trader id that belongs to another user."""
+    return f"Refused: trader {cut(trader_id, _LONGEST_TRADER)} belongs to {cut(owner, _LONGEST_MODEL)}: {doing}"
+
+
+def refused_not_listed(trader: Trader, reference: Reference) -> str:
+    """The fact where the policy doesn't let a trader announce itself."""
+    short = _short_reference(reference)
+    return f"Refused: the policy's traders don't list {_short_trader(trader)}, which announced for {short}"
+
+
+def refused_rollback(reference: Reference, why: str) -> str:
+    """The fact where no version that ran at a reference can run there again."""
+    return f"Refused: {_short_reference(reference)} can't be rolled back: {why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """A reference that moves: how many traders announced for it, who stands for them, and whose override served."""
+
+    move: Move
+    announced: int
+    standing: Sequence[Trader]
+    overridden_by: str = ""
+
+
+def allowed(entries: Sequence[Allowed]) -> str:
+    """The fact of an allowed operation."""
+    if not entries:
         return "Allowed: no protected reference moves"
-    return "Allowed: " + "; ".join(_moved(move, traders) for move, traders in moves)
+    return "Allowed: " + "; ".join(map(_moved, entries))
 
 
-def _moved(move: Move, traders: int) -> str:
-    if move.after is None:
-        return f"{move.reference.label} is empty"
-    nobody = f"released trader {CURRENT_TRADER_VERSION}, as none announced"
-    judged = f"{traders} announced trader(s)" if traders else nobody
-    return f"{move.reference.label} loads version {move.after.version}, judged for {judged}"
+def _moved(entry: Allowed) -> str:
+    label, after = entry.move.reference.label, entry.move.after
+    if after is None:
+        return f"{label} is empty"
+    nobody = f"{listed(entry.standing)}, as none announced"
+    judged = f"{entry.announced} announced trader(s)" if entry.announced else nobody
+    overridden = f", overridden by {entry.overridden_by}" if entry.overridden_by else ""
+    return f"{label} loads version {after.version}, judged for {judged}{overridden}"
 
 
 def _subject(operation: Operation, move: Move) -> str:
@@ -85,10 +125,10 @@ def _subject(operation: Operation, move: Move) -> str:
 
 
 def _short_subject(operation: Operation, move: Move) -> str:
-    name, label = _cut(move.reference.model, _LONGEST_MODEL), _cut(move.reference.label, _LONGEST_LABEL)
+    name, label = cut(move.reference.model, _LONGEST_MODEL), cut(move.reference.label, _LONGEST_LABEL)
     if isinstance(operation, Rename):
         # two names at once
-        old, new = (_cut(each, _LONGEST_MODEL * 2 // 3) for each in operation.models)
+        old, new = (cut(each, _LONGEST_MODEL * 2 // 3) for each in operation.models)
         return f"renaming {old} to {new} makes {_version(move)} {label}"
     if _is_direct(operation, move):
         return f"{name} {_version(move)} can't become {label}"
@@ -105,10 +145,19 @@ def _version(move: Move) -> str:
 
 
 def _short_trader(trader: Trader) -> str:
-    if trader == DEFAULT_TRADER:
-        return describe(trader)
-    return f"trader {_cut(trader.trader_id, _LONGEST_TRADER)} ({_cut(trader.version, _LONGEST_TRADER)})"
+    if _is_released(trader):
+        return f"released trader {cut(trader.version, _LONGEST_TRADER)}"
+    return f"trader {cut(trader.trader_id, _LONGEST_TRADER)} ({cut(trader.version, _LONGEST_TRADER)})"
 
 
-def _cut(name: str, longest: int) -> str:
+def _short_reference(reference: Reference) -> Reference:
+    return Reference(cut(reference.model, _LONGEST_MODEL), cut(reference.label, _LONGEST_LABEL))
+
+
+def _is_released(trader: Trader) -> bool:
+    return trader == released(trader.version)
+
+
+def cut(name: str, longest: int) -> str:
+    """A name as it is, or its first characters and an ellipsis."""
     return name if len(name) <= longest else name[: longest - 1] + "…"

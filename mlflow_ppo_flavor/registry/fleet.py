@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract import parsing
@@ -16,6 +16,7 @@ from mlflow_ppo_flavor.contract.releases import features_of_trader
 from mlflow_ppo_flavor.contract.trader import SPEC_FORMATS, Announcement
 from mlflow_ppo_flavor.errors import SpecError
 from mlflow_ppo_flavor.registry import history
+from mlflow_ppo_flavor.registry.evidence import UNAUTHENTICATED
 from mlflow_ppo_flavor.registry.history import Occasion
 from mlflow_ppo_flavor.registry.tables import ANNOUNCEMENTS
 
@@ -53,13 +54,35 @@ def put(session: Session, occasion: Occasion, announcement: Announcement) -> Non
     )
 
 
-def fleet_of(session: Session, workspace: str, models: Iterable[str]) -> tuple[Announcement, ...]:
-    """Every announcement for references to these models, sorted by reference and trader."""
-    table = ANNOUNCEMENTS
-    query = select(table.c.announcement).where(table.c.workspace == workspace, table.c.model.in_(list(models)))
-    told = [_announcement(row) for row in session.execute(query).scalars()]
-    # here and not in the query: databases differ in how they order text
-    return tuple(sorted(told, key=lambda a: (a.reference, a.trader.trader_id)))
+def owner_of(session: Session, workspace: str, trader_id: str) -> str:
+    """The user whom a trader's id belongs to: who first announced it, authenticated, in this workspace; empty: nobody.
+
+    A retired announcement counts no longer.
+    """
+    query = select(ANNOUNCEMENTS.c.who).filter_by(workspace=workspace, trader_id=trader_id)
+    query = query.where(ANNOUNCEMENTS.c.who != UNAUTHENTICATED).order_by(ANNOUNCEMENTS.c.received_at)
+    return session.execute(query.limit(1)).scalar() or ""
+
+
+def retire(session: Session, workspace: str, model: str, trader_id: str, label: str | None) -> None:
+    """Drop a trader's announcement for one reference of a model, or for all of them."""
+    here = {"workspace": workspace, "model": model, "trader_id": trader_id}
+    session.execute(delete(ANNOUNCEMENTS).filter_by(**here, **({} if label is None else {"label": label})))
+
+
+def fleet_of(session: Session, workspace: str, model: str) -> tuple[Announcement, ...]:
+    """Every announcement for references to a model, sorted by reference and trader."""
+    return read_fleet(session.execute(_TEXTS, {"workspace": workspace, "model": model}).scalars())
+
+
+def read_fleet(texts: Iterable[str]) -> tuple[Announcement, ...]:
+    """The announcements in the table's texts, sorted by reference and trader: databases differ in how they sort."""
+    return tuple(sorted(map(_announcement, texts), key=lambda a: (a.reference, a.trader.trader_id)))
+
+
+_TEXTS = select(ANNOUNCEMENTS.c.announcement).where(
+    ANNOUNCEMENTS.c.workspace == bindparam("workspace"), ANNOUNCEMENTS.c.model == bindparam("model")
+)
 
 
 @lru_cache(maxsize=1_024)

@@ -1,11 +1,10 @@
-"""The guard: check, MLflow's own write and history in one transaction; contracts are read outside it, once each."""
+"""The guard: check, MLflow's own write, verdict and history in one transaction; what is fetched is fetched outside."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from mlflow.exceptions import MlflowException
@@ -14,76 +13,81 @@ from mlflow.utils.time import get_current_time_millis
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from mlflow_ppo_flavor.contract.trader import Announcement, Attestation
-from mlflow_ppo_flavor.registry import fleet, history
+from mlflow_ppo_flavor.registry import candidates, history
 from mlflow_ppo_flavor.registry.artifacts import read_contract
-from mlflow_ppo_flavor.registry.case import Answer, Case, InHand, refusal
-from mlflow_ppo_flavor.registry.gate import (
-    Contracts,
-    Fleet,
-    Ruling,
-    moved_references,
-    rule,
-    rule_announcement,
-    rule_attestation,
-    rule_unknown,
-)
+from mlflow_ppo_flavor.registry.candidates import Origin
+from mlflow_ppo_flavor.registry.case import Answer, Case, InHand, Lack, refusal
+from mlflow_ppo_flavor.registry.clerk import Clerk
+from mlflow_ppo_flavor.registry.contracts import Contract
+from mlflow_ppo_flavor.registry.display import describe_version, own_text
+from mlflow_ppo_flavor.registry.gate import Ruling, moved_references, rule, rule_unknown
+from mlflow_ppo_flavor.registry.hearing import Hearing
 from mlflow_ppo_flavor.registry.history import Occasion
-from mlflow_ppo_flavor.registry.resolution import (
-    DeleteModel,
-    DeleteVersion,
-    Operation,
-    Rename,
-    VersionKey,
-    without_effect,
-)
+from mlflow_ppo_flavor.registry.metrics import run_metrics
+from mlflow_ppo_flavor.registry.notices import Notices
+from mlflow_ppo_flavor.registry.resolution import Operation, VersionKey, without_effect
 from mlflow_ppo_flavor.registry.session import JoiningSessionMaker
-from mlflow_ppo_flavor.registry.standing import Standing, Unread
+from mlflow_ppo_flavor.registry.setting import Setting
+from mlflow_ppo_flavor.registry.standing import Standing, read_standing
+from mlflow_ppo_flavor.registry.write_lock import settle_writes
 
-# A round reads part of what the one before found unread, and keeps it or, where it can't be known, has it in hand.
+# A round fetches part of what the one before found lacking, and keeps it or, where it can't be kept, has it in hand.
 _BATCH = 100
 _ROUNDS = 1_000
 _logger = logging.getLogger(__name__)
 
 
 class Guard:
-    """Rules on operations over one store's sessions. `workspace` gives the active workspace of the calling request."""
+    """Rules on operations over one store's sessions. `workspace` gives the active workspace of the calling request,
+    `clock` the time (ms since 1970).
+    """
 
-    def __init__(self, sessions: JoiningSessionMaker, workspace: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        sessions: JoiningSessionMaker,
+        workspace: Callable[[], str],
+        setting: Setting,
+        clock: Callable[[], int] = get_current_time_millis,
+    ) -> None:
         self._sessions = sessions
         self._workspace = workspace
+        self.setting = setting
+        self.clock = clock
 
     def carry_out(self, operation: Operation, write: Callable[[], Any]) -> Any:
         """Rule on an operation and, where allowed, let MLflow write; 409 with every finding where it isn't."""
-        return self._settle(operation.models, lambda session, hand: self._decide(session, operation, write, hand))
-
-    def announce(self, announcement: Announcement, require_model: Callable[[Session], Any]) -> None:
-        """Keep a trader's announcement; 409 with every finding while its reference loads what it can't run."""
-
-        def decide(session: Session, in_hand: InHand) -> Answer:
-            require_model(session)
-            return self._decide_announcement(session, announcement, in_hand)
-
-        self._settle((announcement.reference.model,), decide)
-
-    def attest(self, key: VersionKey, attestation: Attestation, require_version: Callable[[Session], Any]) -> None:
-        """Keep a trader's attestation; 409 with the finding where the version's contract isn't what it replayed."""
-
-        def decide(session: Session, in_hand: InHand) -> Answer:
-            require_version(session)
-            return self._decide_attestation(session, key, attestation, in_hand)
-
-        self._settle((key.model,), decide)
+        return self.settle(operation.models, lambda hearing: self._decide(hearing, operation, write))
 
     def learn(self, model: str, version: int) -> None:
         """Read the contract of a version just registered. Where that fails it is read when it is first needed."""
+        key = VersionKey(model, version)
         try:
             with self.transaction((model,)) as session:
-                unread = self.standing(session).unread((model,), (version,))
+                found = candidates.candidates(session, self._workspace(), [key])
+            unread = [each.origin for each in found.values() if each.contract is None]
             for contract in self._read(unread).values():
                 _logger.warning("The contract of %s version %s is read later: %s", model, version, contract.reason)
         except MlflowException as error:
             _logger.warning("The contract of %s version %s is read later: %s", model, version, error)
+
+    def own_text(self, model: str, text: str | None) -> str | None:
+        """A description as a client may set it: without what reads as the gate's block, where the model is guarded."""
+        own = own_text(text)
+        if own == (text or ""):
+            return text
+        with self._sessions() as session:
+            standing = read_standing(session, self._workspace(), (model,))
+        return own if self._is_guarded(standing, (model,)) else text
+
+    def describe(self, key: VersionKey, text: str | None, write: Callable[[str | None], Any]) -> Any:
+        """Let MLflow write a version's description: the client's text, and the gate's block as it stands."""
+        with self.transaction((key.model,)) as session:
+            workspace = self._workspace()
+            candidate = candidates.candidates(session, workspace, {key}).get(key)
+            if candidate is not None and candidate.contract is not None and candidate.contract.spec is not None:
+                verdict = Notices(session, workspace).verdict_of(key)
+                return write(describe_version(text, candidate.contract, verdict, candidate.attested))
+            return write(self.own_text(key.model, text))
 
     @contextmanager
     def transaction(self, names: Sequence[str]) -> Iterator[Session]:
@@ -99,150 +103,120 @@ class Guard:
                     error_code=RESOURCE_CONFLICT,
                 ) from error
 
-    def standing(self, session: Session) -> Standing:
-        """The registry as this session sees it, in the active workspace."""
-        return Standing(session, self._workspace())
+    @contextmanager
+    def hearing(self, names: Sequence[str], in_hand: InHand | None = None) -> Iterator[Hearing]:
+        """A locked transaction in which one attempt is made."""
+        with self.transaction(names) as session:
+            occasion = Occasion(self.clock(), self._workspace(), history.requester())
+            yield Hearing(session, occasion, self.setting, in_hand or InHand())
 
-    def fleet_of(self, session: Session, model: str) -> Fleet:
-        """Every announcement for a model's references."""
-        return fleet.fleet_of(session, self._workspace(), (model,))
-
-    def _settle(self, names: Sequence[str], decide: Callable[[Session, InHand], Answer]) -> Any:
-        in_hand: InHand = {}
+    def settle(self, names: Sequence[str], decide: Callable[[Hearing], Answer]) -> Any:
+        """Attempt until nothing is lacking; 409 where the ruling is a refusal, which stands in the history by then."""
+        in_hand = InHand()
         for _ in range(_ROUNDS):
-            with self.transaction(names) as session:
-                answer = decide(session, in_hand)
+            with self.hearing(names, in_hand) as hearing:
+                answer = decide(hearing)
             if answer.ruling is not None and not answer.ruling.allowed:
                 raise refusal(answer.ruling)
-            if not answer.unread:
+            if not answer.lack:
                 return answer.result
-            in_hand |= self._read(answer.unread)
+            in_hand.contracts |= self._read(answer.lack.contracts)
+            in_hand.metrics |= {run_id: run_metrics(run_id) for run_id in answer.lack.runs}
         raise MlflowException(
             f"Refused: new versions of {names[0]} keep appearing while the gate reads them: try again",
             error_code=RESOURCE_CONFLICT,
         )
 
-    def _decide(self, session: Session, operation: Operation, write: Callable[[], Any], in_hand: InHand) -> Answer:
-        case = self._case(session, operation.models, operation.versions)
-        needed = {move.after for move in moved_references(operation, case.models, case.fleet) if move.after}
+    def _decide(self, hearing: Hearing, operation: Operation, write: Callable[[], Any]) -> Answer:
+        case = hearing.open(operation.models, operation.versions)
+        moves = moved_references(operation, case.standing.models, case.standing.fleet, self.setting.policy)
+        needed = {move.after for move in moves if move.after is not None}
         if not case.guarded:
-            if not needed and without_effect(case.models, operation) is None:
+            if not needed and without_effect(case.standing.models, operation) is None:
                 return Answer(write())
-            unread = [found for found in self.standing(session).unread(operation.models) if found not in in_hand]
+            unread = self._unread(hearing, operation.models)
             if unread:
-                return Answer(unread=unread)
-        case = self._with_contracts(session, case, needed, in_hand)
-        if case.unread:
-            return Answer(unread=case.unread)
+                return Answer(lack=Lack(contracts=unread))
+        case = hearing.call(case, needed)
+        if case.lack:
+            return Answer(lack=case.lack)
         if not case.guarded:
-            return self._decide_unknown(session, operation, write, case)
-        ruling = rule(operation, case.models, case.contracts, case.fleet)
+            return self._decide_unknown(hearing, operation, write, case)
+        case = hearing.examine(case, moves)
+        if case.lack:
+            return Answer(lack=case.lack)
+        return self.conclude(hearing, operation, write, case)
+
+    def conclude(self, hearing: Hearing, operation: Operation, write: Callable[[], Any], case: Case) -> Answer:
+        """Rule on an operation on guarded models of which all is known, let MLflow write, and file it."""
+        ruling = self._rule(hearing, operation, case)
         result = write() if ruling.allowed else None
-        if ruling.allowed:
-            self._follow(session, operation)
-        if ruling.moves or not ruling.allowed:
-            self._show(session, ruling, case.contracts)
-            self._record(session, operation.model, operation.to_dict(), ruling, case)
+        Clerk(hearing.session, hearing.occasion, self.setting).file(operation, ruling, case)
         return Answer(result, ruling)
 
-    def _decide_unknown(self, session: Session, operation: Operation, write: Callable[[], Any], case: Case) -> Answer:
+    def _rule(self, hearing: Hearing, operation: Operation, case: Case) -> Ruling:
+        """The ruling; where it would be a refusal, with the overrides that were given."""
+        known, who = case.standing, hearing.occasion.who
+
+        def ask(evidence: Any) -> Ruling:
+            terms = {"policy": self.setting.policy, "evidence": evidence, "requester": who}
+            return rule(operation, known.models, case.contracts, known.fleet, **terms)
+
+        ruling = ask(case.evidence)
+        pleaded = None if ruling.allowed else hearing.plead(case, ruling.moves)
+        return ruling if pleaded is None else ask(pleaded.evidence)
+
+    def _decide_unknown(self, hearing: Hearing, operation: Operation, write: Callable[[], Any], case: Case) -> Answer:
         """An operation on a model that, as far as anybody knows, isn't guarded: it is recorded only where refused."""
-        ruling = rule_unknown(operation, case.models, case.contracts)
+        ruling = rule_unknown(operation, case.standing.models, case.contracts, self.setting.policy)
         if ruling is None:
             return Answer(write())
-        self._record(session, operation.model, operation.to_dict(), ruling, case)
+        clerk = Clerk(hearing.session, hearing.occasion, self.setting)
+        clerk.record(operation.model, operation.to_dict(), ruling, case)
         return Answer(None, ruling)
 
-    def _decide_announcement(self, session: Session, announcement: Announcement, in_hand: InHand) -> Answer:
-        reference = announcement.reference
-        case = self._case(session, (reference.model,), ())
-        model = case.models.get(reference.model)
-        present = None if model is None else model.resolve(reference)
-        needed = {VersionKey(reference.model, present)} if present is not None else set()
-        case = self._with_contracts(session, case, needed, in_hand)
-        if case.unread:
-            return Answer(unread=case.unread)
-        ruling = rule_announcement(announcement, case.models, case.contracts)
-        if ruling.allowed:
-            fleet.put(session, self._occasion(), announcement)
-        told = {"kind": "announce", **history.told(announcement)}
-        self._record(session, reference.model, told, ruling, case)
-        return Answer(None, ruling)
+    def _is_guarded(self, standing: Standing, names: Sequence[str]) -> bool:
+        return standing.flavored or bool(standing.fleet) or any(self.setting.policy.names(name) for name in names)
 
-    def _decide_attestation(
-        self, session: Session, key: VersionKey, attestation: Attestation, in_hand: InHand
-    ) -> Answer:
-        case = self._with_contracts(session, self._case(session, (key.model,), ()), {key}, in_hand)
-        if case.unread:
-            return Answer(unread=case.unread)
-        contract, standing, occasion = case.contracts[key], self.standing(session), self._occasion()
-        ruling = rule_attestation(key, attestation, contract)
-        if ruling.allowed:
-            standing.attest(occasion, key, attestation)
-            standing.introduce(key, contract)
-        told = {"kind": "attest", "version": key.version, **history.attested(attestation)}
-        self._record(session, key.model, told, ruling, case)
-        return Answer(None, ruling)
+    def _unread(self, hearing: Hearing, names: Sequence[str]) -> list[Origin]:
+        most = _BATCH + len(hearing.in_hand.contracts)
+        found = candidates.unread(hearing.session, hearing.occasion.workspace, names, most)
+        return [origin for origin in found if origin not in hearing.in_hand.contracts]
 
-    def _case(self, session: Session, names: Sequence[str], versions: Sequence[int]) -> Case:
-        standing = self.standing(session)
-        announced = fleet.fleet_of(session, self._workspace(), names)
-        guarded = bool(announced) or standing.is_flavored(names)
-        return Case(guarded, standing.models(names, versions), announced, {})
-
-    def _with_contracts(self, session: Session, case: Case, needed: set[VersionKey], in_hand: InHand) -> Case:
-        standing = self.standing(session)
-        kept = standing.contracts(needed) if needed else {}
-        missing = [
-            found
-            for model in sorted({key.model for key in needed - kept.keys()})
-            for found in standing.unread((model,), [key.version for key in needed if key.model == model])
-        ]
-        contracts = kept | {found.key: in_hand[found] for found in missing if found in in_hand}
-        unread = [found for found in missing if found not in in_hand]
-        return Case(case.guarded, case.models, case.fleet, contracts, unread)
-
-    def _read(self, unread: Sequence[Unread]) -> InHand:
+    def _read(self, unread: Sequence[Origin]) -> dict[Origin, Contract]:
         """Read a batch of contracts, up to the first that has the flavor: it makes its model guarded.
 
         What is known is kept; what isn't is returned, for the ruling in hand alone: the next one reads it again.
         """
-        found = []
-        for version in unread[:_BATCH]:
-            contract = read_contract(version.location)
-            found.append((version, contract))
-            if contract.flavored:
+        found: dict[Origin, Contract] = {}
+        for origin in unread[:_BATCH]:
+            found[origin] = read_contract(origin.location)
+            if found[origin].flavored:
                 break
-        with self.transaction(sorted({version.key.model for version, _ in found})) as session:
-            standing = self.standing(session)
-            for version, contract in found:
-                if contract.known:
-                    standing.keep(version, contract)
-                if contract.flavored:
-                    standing.introduce(version.key, contract)
-        return {version: contract for version, contract in found if not contract.known}
+        known = {origin: contract for origin, contract in found.items() if contract.known}
+        if known:
+            self.keep_contracts(known)
+        return {origin: contract for origin, contract in found.items() if not contract.known}
 
-    def _follow(self, session: Session, operation: Operation) -> None:
-        """The guard's own rows follow what MLflow has just done."""
-        if isinstance(operation, Rename):
-            self.standing(session).rename(operation.model, operation.new_name)
-        elif isinstance(operation, DeleteModel):
-            self.standing(session).forget(operation.model)
-        elif isinstance(operation, DeleteVersion):
-            self.standing(session).forget(operation.model, operation.version)
+    def keep_contracts(self, known: Mapping[Origin, Contract]) -> None:
+        """Keep the contracts of versions that are still there, and write what their pages show."""
+        with self.transaction(sorted({origin.key.model for origin in known})) as session:
+            self._keep(session, known)
+        settle_writes()
 
-    def _show(self, session: Session, ruling: Ruling, contracts: Contracts) -> None:
-        """The verdict on the pages of the versions that it speaks of."""
-        now = datetime.fromtimestamp(get_current_time_millis() / 1000, UTC)
-        for move in ruling.moves:
-            if move.after is not None:
-                name = move.reference.model if ruling.allowed else move.after.model
-                key = VersionKey(name, move.after.version)
-                told = f"{now:%Y-%m-%d %H:%M:%S} UTC {ruling.fact}"
-                self.standing(session).tell(key, contracts[move.after], told)
-
-    def _record(self, session: Session, model: str, told: dict[str, Any], ruling: Ruling, case: Case) -> None:
-        history.record(session, self._occasion(), model, told, ruling, case.fleet, case.contracts)
-
-    def _occasion(self) -> Occasion:
-        return Occasion(get_current_time_millis(), self._workspace(), history.requester())
+    def _keep(self, session: Session, known: Mapping[Origin, Contract]) -> None:
+        workspace, notices = self._workspace(), Notices(session, self._workspace())
+        present = candidates.candidates(session, workspace, [origin.key for origin in known])
+        models = {origin.key.model for origin in known}
+        guarded = {model for model in models if candidates.is_flavored(session, workspace, model)}
+        for origin, contract in known.items():
+            candidate, model = present.get(origin.key), origin.key.model
+            if candidate is None or candidate.origin != origin:
+                continue
+            if contract.flavored and model not in guarded:
+                notices.clear_model(model)
+                guarded.add(model)
+            candidates.keep(session, workspace, origin, contract)
+            if model in guarded:
+                notices.clear_verdict(origin.key)
+                notices.introduce(candidate, contract, verdict="")

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import has_request_context, request
+from flask import g, has_request_context
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract.digest import canonical_json
 from mlflow_ppo_flavor.contract.trader import Announcement, Attestation
-from mlflow_ppo_flavor.registry.gate import Contracts, Fleet, Ruling
+from mlflow_ppo_flavor.registry.evidence import UNAUTHENTICATED
+from mlflow_ppo_flavor.registry.gate import Contracts, Ruling
+from mlflow_ppo_flavor.registry.judgement import Fleet
 from mlflow_ppo_flavor.registry.tables import HISTORY
 
 
@@ -71,10 +73,18 @@ def attested(attestation: Attestation) -> dict[str, Any]:
 
 
 def requester() -> str:
-    """The user of the request in hand where MLflow's basic-auth has checked it, else `unauthenticated`."""
-    if "mlflow.server.auth" in sys.modules and has_request_context() and request.authorization is not None:
-        return request.authorization.username or "unauthenticated"
-    return "unauthenticated"
+    """The user of the request in hand whom MLflow's basic-auth has authenticated, else `unauthenticated`.
+
+    MLflow says so itself: what a client writes into a request's headers proves nothing on a server without basic-auth.
+    """
+    found = g.get("mlflow_authenticated_user") if has_request_context() else None
+    return found if isinstance(found, str) and found else UNAUTHENTICATED
+
+
+def is_admin() -> bool:
+    """Whether the request in hand is an administrator's, as MLflow's basic-auth knows them."""
+    auth = sys.modules.get("mlflow.server.auth")
+    return auth is not None and requester() != UNAUTHENTICATED and bool(auth.sender_is_admin())
 
 
 def _json(value: Any) -> str:

@@ -7,12 +7,12 @@ alias to the version that it names; deleting a version deletes its aliases; a re
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 from mlflow_ppo_flavor.contract.reference import PROTECTED_STAGES, Reference
 
-ARCHIVED = "Archived"
+NO_STAGE, ARCHIVED = "None", "Archived"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -46,10 +46,14 @@ Models = Mapping[str, RegisteredModel]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call that changes a registered model; `model` is the name that it is called with."""
+    """One call that changes a registered model; `model` is the name that it is called with.
+
+    `retreats`: it takes a reference back from what it loads, for which the fleet's verdict is enough.
+    """
 
     kind: ClassVar[str]
     words: ClassVar[str]
+    retreats: ClassVar[bool] = False
     model: str
 
     @property
@@ -180,6 +184,59 @@ class Rename(Operation):
             return models
         rest = {name: model for name, model in models.items() if name != self.model}
         return {**rest, self.new_name: replace(models[self.model], name=self.new_name)}
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVersion(Operation):
+    """A version is registered, a copy of another model's too: it enters no stage and gets no alias."""
+
+    kind = "create version"
+    words = "registering version {version}"
+    version: int
+
+    def _change(self, model: RegisteredModel) -> RegisteredModel:
+        return replace(model, stages={self.version: NO_STAGE, **model.stages})
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback(Operation):
+    """A reference loads a version again: it enters the stage and all above it there go to Archived; or the alias is set
+    to it.
+    """
+
+    kind = "rollback"
+    retreats = True
+    words = "rolling {label} back to version {version}"
+    label: str
+    version: int
+
+    def _change(self, model: RegisteredModel) -> RegisteredModel:
+        if self.version not in model.stages:
+            return model
+        if self.label.startswith("@"):
+            return replace(model, aliases={**model.aliases, self.label[1:]: self.version})
+        others = {
+            version: ARCHIVED if stage == self.label and version > self.version else stage
+            for version, stage in model.stages.items()
+        }
+        return replace(model, stages={**others, self.version: self.label})
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw(Operation):
+    """These versions of a stage go to Archived; an alias is deleted, whatever it loads."""
+
+    kind = "withdraw"
+    retreats = True
+    words = "withdrawing {label}"
+    label: str
+    versions: tuple[int, ...] = field()
+
+    def _change(self, model: RegisteredModel) -> RegisteredModel:
+        if self.label.startswith("@"):
+            return replace(model, aliases={a: v for a, v in model.aliases.items() if a != self.label[1:]})
+        leaving = {v for v in self.versions if model.stages.get(v) == self.label}
+        return replace(model, stages=dict(model.stages) | dict.fromkeys(leaving, ARCHIVED))
 
 
 @dataclass(frozen=True, slots=True)

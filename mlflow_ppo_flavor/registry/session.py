@@ -26,6 +26,17 @@ class JoiningSessionMaker:
         return self._own(read_only=read_only) if session is None else self._join(session)
 
     @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that reads, and that MLflow's reads in this thread join: one connection instead of two."""
+        with self(read_only=True) as session:
+            outer: Session | None = getattr(self._thread, "session", None)
+            self._thread.session = session
+            try:
+                yield session
+            finally:
+                self._thread.session = outer
+
+    @contextmanager
     def _join(self, session: Session) -> Iterator[Session]:
         yield session
         # where MLflow would commit, its statements reach the database, and its errors appear

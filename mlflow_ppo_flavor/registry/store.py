@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import urlparse
@@ -14,6 +13,7 @@ from mlflow.entities.model_registry.model_version_stages import get_canonical_st
 from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.store.model_registry import SEARCH_REGISTERED_MODEL_MAX_RESULTS_DEFAULT
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from mlflow.utils.uri import extract_db_type_from_uri
@@ -24,22 +24,31 @@ from mlflow.utils.validation import (
 )
 from sqlalchemy.orm import Session
 
-from mlflow_ppo_flavor.errors import SpecError
-from mlflow_ppo_flavor.registry.attestations import ATTEST_TAG, parse_attestation
+from mlflow_ppo_flavor.contract.request import Question
+from mlflow_ppo_flavor.registry import answers
+from mlflow_ppo_flavor.registry.artifacts import check_source
+from mlflow_ppo_flavor.registry.candidates import Origin
+from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.display import is_reserved, own_text
-from mlflow_ppo_flavor.registry.fleet import ANNOUNCE_TAG, FLEET_TAG, fleet_tag, parse_announcement
+from mlflow_ppo_flavor.registry.fleet import FLEET_TAG, fleet_of, fleet_tag
 from mlflow_ppo_flavor.registry.guard import Guard
+from mlflow_ppo_flavor.registry.inbox import Inbox, as_invalid, refuse_reserved
+from mlflow_ppo_flavor.registry.petitions import Petitions
+from mlflow_ppo_flavor.registry.recall import Recall
 from mlflow_ppo_flavor.registry.resolution import (
     DeleteAlias,
     DeleteModel,
     DeleteVersion,
+    RegisteredModel,
     Rename,
     SetAlias,
     Transition,
     VersionKey,
 )
+from mlflow_ppo_flavor.registry.schema import upgrade
 from mlflow_ppo_flavor.registry.session import JoiningSessionMaker
-from mlflow_ppo_flavor.registry.tables import DATABASES, create_tables
+from mlflow_ppo_flavor.registry.setting import read_setting
+from mlflow_ppo_flavor.registry.tables import DATABASES
 
 SCHEME = "ppo:"
 
@@ -49,9 +58,11 @@ class GuardMixin(SqlAlchemyStore):
 
     def __init__(self, db_uri: str, read_db_uri: str | None = None) -> None:
         super().__init__(db_uri, read_db_uri=read_db_uri)  # type: ignore[no-untyped-call]
-        create_tables(self.engine)
+        upgrade(self.engine)
+        self.setting = read_setting(self.engine)
         self.ManagedSessionMaker = JoiningSessionMaker(self.ManagedSessionMaker)
-        self._guard = Guard(self.ManagedSessionMaker, self._get_active_workspace)
+        self._guard = Guard(self.ManagedSessionMaker, self._get_active_workspace, self.setting)
+        self._inbox = Inbox(Petitions(self._guard), Recall(self._guard, self._enact))
 
     @property
     def _mlflow(self) -> Any:
@@ -97,10 +108,16 @@ class GuardMixin(SqlAlchemyStore):
     def create_registered_model(
         self, name: str, tags: Any = None, description: str | None = None, deployment_job_id: Any = None
     ) -> Any:
-        """Create a model; tags that only the gate writes are refused."""
+        """Create a model; tags that only the gate writes are refused, and what reads as its block is left out."""
         for tag in tags or ():
-            _refuse_reserved(tag.key)
-        return self._mlflow.create_registered_model(name, tags, description, deployment_job_id)
+            refuse_reserved(tag.key)
+        text = self._guard.own_text(name, description)
+        return self._mlflow.create_registered_model(name, tags, text, deployment_job_id)
+
+    def update_registered_model(self, name: str, description: str | None, deployment_job_id: Any = None) -> Any:
+        """Set a model's description; what reads as the gate's block is left out."""
+        text = self._guard.own_text(name, description)
+        return self._mlflow.update_registered_model(name, text, deployment_job_id)
 
     def create_model_version(
         self,
@@ -113,17 +130,18 @@ class GuardMixin(SqlAlchemyStore):
         local_model_path: str | None = None,
         model_id: str | None = None,
     ) -> Any:
-        """Register a version and read its contract.
+        """Register a version and read its contract. It enters no stage and gets no alias: no reference moves.
 
         A copy brings its source's tags and block: the gate writes its own anew.
         """
+        check_source(source, run_id, model_id)
         kept = [tag for tag in tags or () if not is_reserved(tag.key)]
-        if len(kept) < len(tags or ()) and urlparse(source).scheme != "models":
-            _refuse_reserved(next(tag.key for tag in tags if is_reserved(tag.key)))
-        if description and urlparse(source).scheme == "models":
-            description = own_text(description)
+        copied = urlparse(source).scheme == "models"
+        if len(kept) < len(tags or ()) and not copied:
+            refuse_reserved(next(tag.key for tag in tags if is_reserved(tag.key)))
+        text = own_text(description) if description and copied else self._guard.own_text(name, description)
         write = self._mlflow.create_model_version
-        made = write(name, source, run_id, kept, run_link, description, local_model_path, model_id)
+        made = write(name, source, run_id, kept, run_link, text, local_model_path, model_id)
         self._guard.learn(name, int(made.version))
         # read again: it now has the tags and the description that the gate wrote
         return self._mlflow.get_model_version(name, made.version)
@@ -131,60 +149,80 @@ class GuardMixin(SqlAlchemyStore):
     def update_model_version(self, name: str, version: Any, description: str | None = None) -> Any:
         """Set a version's description; the gate's block of it stays what it is."""
         key = VersionKey(name, _validate_model_version(version))
-        with self._guard.transaction((name,)) as session:
-            standing = self._guard.standing(session)
-            contract = standing.contracts([key]).get(key)
-            if contract is not None and contract.spec is not None:
-                description = standing.describe(key, contract, description)
-            return self._mlflow.update_model_version(name, key.version, description)
+        write = partial(self._mlflow.update_model_version, name, key.version)
+        return self._guard.describe(key, description, write)
 
     def get_registered_model(self, name: str) -> Any:
         """A model as MLflow gives it, with its announced traders in the read-only tag `ppo.fleet`."""
-        model = self._mlflow.get_registered_model(name)
-        with self.ManagedSessionMaker() as session:
-            fleet = self._guard.fleet_of(session, name)
+        with self.ManagedSessionMaker.reading() as session:
+            model = self._mlflow.get_registered_model(name)
+            fleet = fleet_of(session, self._get_active_workspace(), name)
         if fleet:
             model._add_tag(RegisteredModelTag(FLEET_TAG, fleet_tag(fleet)))  # noqa: SLF001 the only way in
         return model
 
+    def search_registered_models(
+        self,
+        filter_string: str | None = None,
+        max_results: int = SEARCH_REGISTERED_MODEL_MAX_RESULTS_DEFAULT,
+        order_by: Any = None,
+        page_token: str | None = None,
+    ) -> Any:
+        """MLflow's search; one for the tag `ppo.report` is answered by the guard, with a report on each model."""
+        with as_invalid():
+            search = answers.parse_search(filter_string)
+        if search is None:
+            return self._mlflow.search_registered_models(filter_string, max_results, order_by, page_token)
+        with self.ManagedSessionMaker() as session:
+            return answers.page(search, session, self._get_active_workspace(), self.setting, max_results, page_token)
+
+    def report(self, name: str, model: str | None = None, **options: Any) -> dict[str, dict[str, Any]]:
+        """A report on each guarded model, or on one: {model: report}. `options` are those of Question."""
+        question = Question(name, **options)
+        with self.ManagedSessionMaker() as session:
+            known = (session, self._get_active_workspace(), self.setting)
+            names = answers.named(answers.Search(question, model), *known)
+            return answers.answered(question, *known, names)
+
+    def keep_contracts(self, known: Mapping[Origin, Contract]) -> None:
+        """Keep contracts that were read elsewhere, each of a version that is still there, and show them."""
+        self._guard.keep_contracts(known)
+
     def set_registered_model_tag(self, name: str, tag: RegisteredModelTag) -> None:
-        """Set a tag. `ppo.announce` goes to the guard's tables and isn't kept as a tag; the gate's own are refused."""
-        if tag.key == ANNOUNCE_TAG:
-            self._announce(name, tag)
-            return
-        _refuse_reserved(tag.key)
-        self._mlflow.set_registered_model_tag(name, tag)
+        """Set a tag. The gate's own are refused, but for those that are requests to it: they aren't kept."""
+        if isinstance(tag.value, str):
+            _validate_registered_model_tag(tag.key, tag.value)
+        if not self._inbox.take_model_tag(name, tag, partial(self._require_model, name)):
+            self._mlflow.set_registered_model_tag(name, tag)
 
     def delete_registered_model_tag(self, name: str, key: str) -> None:
         """Delete a tag that isn't the gate's."""
-        _refuse_reserved(key)
+        refuse_reserved(key)
         self._mlflow.delete_registered_model_tag(name, key)
 
     def set_model_version_tag(self, name: str, version: Any, tag: Any) -> None:
-        """Set a tag. `ppo.attest` goes to the guard's tables and isn't kept as a tag; the gate's own are refused."""
-        if tag.key == ATTEST_TAG:
-            self._attest(name, version, tag)
-            return
-        _refuse_reserved(tag.key)
-        self._mlflow.set_model_version_tag(name, version, tag)
+        """Set a tag. The gate's own are refused, but for those that are requests to it: they aren't kept."""
+        if isinstance(tag.value, str):
+            _validate_model_version_tag(tag.key, tag.value)
+        key = VersionKey(name, _validate_model_version(version))
+        if not self._inbox.take_version_tag(key, tag, partial(self._require_version, key)):
+            self._mlflow.set_model_version_tag(name, version, tag)
 
     def delete_model_version_tag(self, name: str, version: Any, key: str) -> None:
         """Delete a version's tag that isn't the gate's."""
-        _refuse_reserved(key)
+        refuse_reserved(key)
         self._mlflow.delete_model_version_tag(name, version, key)
 
-    def _announce(self, name: str, tag: RegisteredModelTag) -> None:
-        with _as_invalid():
-            announcement = parse_announcement(name, tag.value)
-        _validate_registered_model_tag(tag.key, tag.value)
-        self._guard.announce(announcement, partial(self._require_model, name))
-
-    def _attest(self, name: str, version: Any, tag: Any) -> None:
-        with _as_invalid():
-            attestation = parse_attestation(tag.value)
-        _validate_model_version_tag(tag.key, tag.value)
-        key = VersionKey(name, _validate_model_version(version))
-        self._guard.attest(key, attestation, partial(self._require_version, key))
+    def _enact(self, before: RegisteredModel, after: RegisteredModel) -> None:
+        """Let MLflow make of a registered model what it is to be, within the guard's transaction."""
+        for version, stage in after.stages.items():
+            if before.stages[version] != stage:
+                self._mlflow.transition_model_version_stage(before.name, version, stage, False)
+        for alias in before.aliases.keys() - after.aliases.keys():
+            self._mlflow.delete_registered_model_alias(before.name, alias)
+        for alias, version in after.aliases.items():
+            if before.aliases.get(alias) != version:
+                self._mlflow.set_registered_model_alias(before.name, alias, version)
 
     def _require_version(self, key: VersionKey, session: Session) -> None:
         """MLflow's own error where the version isn't there."""
@@ -215,20 +253,3 @@ def open_store(store_uri: str) -> GuardMixin:
         )
     kind = GuardedWorkspaceStore if MLFLOW_ENABLE_WORKSPACES.get() else GuardedStore
     return kind(db_uri, read_db_uri=os.environ.get("_MLFLOW_SERVER_READ_REPLICA_BACKEND_STORE"))
-
-
-@contextmanager
-def _as_invalid() -> Iterator[None]:
-    """What can't be read is the client's fault: 400, with the dotted path."""
-    try:
-        yield
-    except SpecError as error:
-        raise MlflowException(str(error), INVALID_PARAMETER_VALUE, path=error.path) from error
-
-
-def _refuse_reserved(key: object) -> None:
-    if is_reserved(key):
-        raise MlflowException(
-            f"{key}: found a tag that starts with ppo., expected another name: the gate alone writes these",
-            error_code=INVALID_PARAMETER_VALUE,
-        )

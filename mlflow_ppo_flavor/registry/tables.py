@@ -1,4 +1,7 @@
-"""The guard's own tables, in MLflow's database but apart from its metadata, and the locks of its transactions."""
+"""The guard's own tables, in MLflow's database but apart from its metadata, and the locks of its transactions.
+
+What is changed here needs a migration: a script in `migrations`, and `schema.HEAD`.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +12,23 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
-    Engine,
     Index,
     Integer,
     MetaData,
     String,
     Table,
     Text,
-    inspect,
     text,
 )
 from sqlalchemy.orm import Session
-from sqlalchemy.schema import CreateColumn
 
 METADATA = MetaData()
 DATABASES = ("sqlite", "postgresql")
 # Widths are those of MLflow's own columns: names 256, workspaces 63, aliases 255 and their @.
 _BIG = BigInteger().with_variant(Integer, "sqlite")
 
+# `root` and `beside` are the folders that a load of the version draws from, as folders.folder_of names them.
+# `mlmodel` is the sha256 of MLmodel's bytes, `flavors` the canonical JSON of which `digest` is the sha256.
 # `created` and `location` say which version a row belongs to: a name and number can come back as another version.
 CONTRACTS = Table(
     "ppo_contracts",
@@ -42,6 +44,13 @@ CONTRACTS = Table(
     Column("golden", Boolean, nullable=False),
     Column("reason", Text, nullable=False),
     Column("vouched", Text, nullable=False, server_default=""),
+    Column("root", Text, nullable=False, server_default=""),
+    Column("mlmodel", String(64), nullable=False, server_default=""),
+    Column("flavors", Text, nullable=False, server_default=""),
+    Column("beside", Text, nullable=False, server_default=""),
+    # every write of an artifact asks by these; PostgreSQL's btree refuses long texts
+    Index("ppo_contracts_root", "root", postgresql_using="hash"),
+    Index("ppo_contracts_beside", "beside", postgresql_using="hash"),
 )
 
 ANNOUNCEMENTS = Table(
@@ -88,23 +97,57 @@ HISTORY = Table(
     Index("ppo_history_model", "workspace", "model", "id"),
 )
 
+# What a reference has loaded, in order: append-only. `version` is null where it was emptied, `seal` where no key is.
+VERDICTS = Table(
+    "ppo_verdicts",
+    METADATA,
+    Column("workspace", String(63), primary_key=True),
+    Column("model", String(256), primary_key=True),
+    Column("label", String(256), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer),
+    Column("created", BigInteger, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("seal", Text),
+)
 
-def create_tables(engine: Engine) -> None:
-    """Create what is missing; several workers may start at once."""
-    with engine.connect() as connection:
-        begin_writing(connection, [])
-        METADATA.create_all(connection)
-        _add_columns(connection)
-        connection.commit()
+APPROVALS = Table(
+    "ppo_approvals",
+    METADATA,
+    Column("workspace", String(63), primary_key=True),
+    Column("model", String(256), primary_key=True),
+    Column("label", String(256), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("who", String(256), primary_key=True),
+    Column("created", BigInteger, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
 
+OVERRIDES = Table(
+    "ppo_overrides",
+    METADATA,
+    Column("id", _BIG, primary_key=True, autoincrement=True),
+    Column("workspace", String(63), nullable=False),
+    Column("model", String(256), nullable=False),
+    Column("label", String(256), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("location", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("who", String(256), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+    Index("ppo_overrides_reference", "workspace", "model", "label", "version"),
+)
 
-def _add_columns(connection: Connection) -> None:
-    """Add the columns that an earlier version's tables don't have; each has a default that is right for its rows."""
-    present = {column["name"] for column in inspect(connection).get_columns(CONTRACTS.name)}
-    for column in CONTRACTS.columns:
-        if column.name not in present:
-            definition = CreateColumn(column).compile(connection)
-            connection.execute(text(f"ALTER TABLE {CONTRACTS.name} ADD COLUMN {definition}"))
+# One row: who this registry is, in every verdict that it signs.
+REGISTRY = Table("ppo_registry", METADATA, Column("registry_id", String(36), primary_key=True))
 
 
 def begin_writing(connection: Connection | Session, names: Iterable[str]) -> None:

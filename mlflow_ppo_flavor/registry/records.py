@@ -1,0 +1,158 @@
+"""Records: what the guard's own rows and tags say of a reference, held against each other and against seals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from sqlalchemy import or_, select, tuple_
+from sqlalchemy.orm import Session
+
+from mlflow_ppo_flavor.contract.compatibility import Finding
+from mlflow_ppo_flavor.contract.keys import VerifyingKeys
+from mlflow_ppo_flavor.contract.seal import Seal
+from mlflow_ppo_flavor.errors import SpecError
+from mlflow_ppo_flavor.registry.contracts import Contract
+from mlflow_ppo_flavor.registry.display import tags_of
+from mlflow_ppo_flavor.registry.mlflow_tables import TAGS
+from mlflow_ppo_flavor.registry.resolution import VersionKey
+from mlflow_ppo_flavor.registry.snapshot import Held, Ruled, Snapshot, Version, chunks
+from mlflow_ppo_flavor.registry.tables import ANNOUNCEMENTS, HISTORY
+
+# `ppo.verdict` and `ppo.proof` tell of more than the contract
+_BOUND_TAGS = ("ppo.spec", "ppo.requires_trader", "ppo.digest")
+_ADOPT = "look at it, then run mlflow-ppo guard install URI --adopt"
+_AGAIN = "look who wrote to the database, then promote the version that is meant once more"
+
+
+def verdict_findings(held: Held, *, strict: bool) -> Iterator[Finding]:
+    """Whether a reference loads what the last verdict on it allowed. `strict`: verdicts are kept in this registry."""
+    label, version, last = held.reference.label, held.version, held.last
+    if last is None:
+        if version is not None:
+            found, expected = f"version {version.key.version} without a verdict", "the gate rules on all that is loaded"
+            yield Finding("no_verdict", "safety" if strict else "warning", label, found, expected, _ADOPT)
+        return
+    if last.rows != last.sequence:
+        found, expected = f"{last.rows} verdicts", f"the last one is number {last.sequence}: some were deleted"
+        yield Finding("verdicts_missing", "safety", label, found, expected, _AGAIN)
+    if _loads_another(version, last):
+        ruled = "nothing" if last.version is None else f"version {last.version}"
+        found = "nothing" if version is None else f"version {version.key.version}"
+        expected = f"the gate's last verdict is for {ruled}"
+        if version is not None and version.key.version == last.version:
+            expected = "that number was another version when the gate allowed it"
+        yield Finding("moved_around_the_gate", "safety", label, found, expected, _AGAIN)
+    elif version is not None and version.contract is not None and version.contract.digest != last.digest:
+        found, expected = f"digest {version.contract.digest[:12]}…", f"the verdict is for {last.digest[:12]}…"
+        yield Finding("record_changed", "safety", label, found, expected, _AGAIN)
+
+
+def _loads_another(version: Version | None, last: Ruled) -> bool:
+    if version is None or last.version is None:
+        return (version is None) != (last.version is None)
+    return (version.key.version, version.created, version.location) != (last.version, last.created, last.location)
+
+
+def seal_findings(held: Held, keys: VerifyingKeys, registry_id: str, workspace: str) -> Iterator[Finding]:
+    """What is wrong with the seal of a reference's last verdict, where there are keys to know it by."""
+    last, label = held.last, held.reference.label
+    if not keys or last is None or last.version is None:
+        return
+    if last.seal is None:
+        found, expected = f"verdict {last.sequence} without a seal", "this registry seals its verdicts"
+        yield Finding("no_seal", "safety", label, found, expected, _ADOPT)
+        return
+    try:
+        seal = Seal.from_dict(json.loads(last.seal), "seal")
+    except (SpecError, ValueError) as error:
+        yield Finding("seal", "safety", label, "a seal that can't be read", str(error), _ADOPT)
+        return
+    fault = keys.fault(seal)
+    if fault:
+        found, _, expected = fault.removeprefix("found ").partition(", ")
+        yield Finding("seal", "safety", label, found, expected or "nobody else signs here", _ADOPT)
+        return
+    yield from _sealed_otherwise(held, last, seal, registry_id, workspace)
+
+
+def _sealed_otherwise(held: Held, last: Ruled, seal: Seal, registry_id: str, workspace: str) -> Iterator[Finding]:
+    """How a good seal's verdict differs from the row that it stands in."""
+    said = seal.verdict
+    sealed = (said.registry, said.workspace, said.reference, said.version, said.digest, said.sequence)
+    row = (registry_id, workspace, held.reference, last.version, last.digest, last.sequence)
+    for name, theirs, ours in zip(
+        ("registry", "workspace", "reference", "version", "digest", "sequence"), sealed, row, strict=True
+    ):
+        if theirs != ours:
+            expected = f"the seal says {theirs}"
+            yield Finding("record_changed", "safety", held.reference.label, f"{name} {ours}", expected, _AGAIN)
+
+
+def shown_tags(session: Session, workspace: str, keys: Sequence[VersionKey]) -> dict[VersionKey, dict[str, str]]:
+    """The gate's tags of these versions, as they stand."""
+    found: dict[VersionKey, dict[str, str]] = {}
+    query = select(TAGS.c.name, TAGS.c.version, TAGS.c.key, TAGS.c.value)
+    query = query.where(TAGS.c.workspace == workspace, TAGS.c.key.in_(_BOUND_TAGS))
+    for part in chunks(sorted(set(keys))):
+        pairs = [(key.model, key.version) for key in part]
+        here = query.where(tuple_(TAGS.c.name, TAGS.c.version).in_(pairs))
+        for name, version, key, value in session.execute(here):
+            found.setdefault(VersionKey(name, version), {})[key] = value
+    return found
+
+
+def tag_findings(label: str, version: Version, contract: Contract, shown: Mapping[str, str]) -> Iterator[Finding]:
+    """The gate's tags of a version that say something else than its contract."""
+    meant = tags_of(contract)
+    for name in _BOUND_TAGS:
+        if meant.get(name) != shown.get(name):
+            found = f"'{shown[name]}'" if name in shown else "no such tag"
+            expected = f"its contract says '{meant[name]}'" if name in meant else "its contract says none"
+            remedy = "run mlflow-ppo reverify on the version"
+            place = f"{label}, version {version.key.version}, {name}"
+            yield Finding("tag_changed", "safety", place, found, expected, remedy)
+
+
+def missing_announcements(
+    session: Session, workspace: str, snapshots: Iterable[Snapshot]
+) -> dict[str, tuple[Finding, ...]]:
+    """Announcements that the history tells of, that nobody retired, and that aren't kept: nothing is judged by them."""
+    found = {}
+    for part in chunks(each.model for each in snapshots):
+        expected, kept = _told_of(session, workspace, part), _kept(session, workspace, part)
+        for model in part:
+            missing = sorted(expected.get(model, set()) - kept.get(model, set()))
+            found[model] = tuple(_missing(label, trader_id) for label, trader_id in missing)
+    return found
+
+
+def _missing(label: str, trader_id: str) -> Finding:
+    found, expected = f"no announcement of {trader_id}", "the history tells of it, and of nobody who retired it"
+    return Finding("announcement_missing", "safety", label, found, expected, "let the trader start again, or retire it")
+
+
+def _told_of(session: Session, workspace: str, models: Sequence[str]) -> dict[str, set[tuple[str, str]]]:
+    """(label, trader id) of the announcements that the history leaves standing, by model."""
+    table = HISTORY.c
+    kinds = or_(table.operation.like('{"kind":"announce"%'), table.operation.like('{"kind":"retire"%'))
+    query = select(table.model, table.operation).where(table.workspace == workspace, table.model.in_(models))
+    found: dict[str, set[tuple[str, str]]] = {}
+    for model, text in session.execute(query.where(kinds, table.allowed).order_by(table.id)):
+        operation = json.loads(text)
+        label, trader_id = operation.get("reference"), operation["trader_id"]
+        standing = found.setdefault(model, set())
+        if operation["kind"] == "announce":
+            standing.add((label, trader_id))
+        else:
+            standing -= {each for each in standing if each[1] == trader_id and label in (None, each[0])}
+    return found
+
+
+def _kept(session: Session, workspace: str, models: Sequence[str]) -> dict[str, set[tuple[str, str]]]:
+    table = ANNOUNCEMENTS.c
+    query = select(table.model, table.label, table.trader_id)
+    found: dict[str, set[tuple[str, str]]] = {}
+    for model, label, trader_id in session.execute(query.where(table.workspace == workspace, table.model.in_(models))):
+        found.setdefault(model, set()).add((label, trader_id))
+    return found

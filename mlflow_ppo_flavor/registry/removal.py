@@ -1,0 +1,81 @@
+"""Removal: what the guard wrote is taken out of a registry's database; MLflow's own data stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModelTag
+from sqlalchemy import Connection, Engine, MetaData, Table, delete, func, inspect, select, update
+
+from mlflow_ppo_flavor.registry.display import BLOCK_MARK, RESERVED_PREFIX, own_text
+from mlflow_ppo_flavor.registry.mlflow_tables import MODELS, TAGS, VERSIONS
+from mlflow_ppo_flavor.registry.schema import VERSION_TABLE
+from mlflow_ppo_flavor.registry.tables import METADATA, begin_writing
+
+_MODEL_TAGS: Any = SqlRegisteredModelTag.__table__
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What the guard wrote into a database: {its tables: their rows}, tags, and blocks in descriptions."""
+
+    tables: dict[str, int]
+    tags: int
+    blocks: int
+
+    def __bool__(self) -> bool:
+        return bool(self.tables or self.tags or self.blocks)
+
+
+def remains(engine: Engine) -> Remains:
+    """What there is of the guard; a registry that was never guarded has no tables of it, and its tags are its own."""
+    with engine.connect() as connection:
+        return _remains(connection)
+
+
+def remove(engine: Engine) -> Remains:
+    """Remove all of it in one transaction, and tell what it was."""
+    with engine.connect() as connection:
+        begin_writing(connection, [])
+        found = _remains(connection)
+        if found.tables:
+            for table in (TAGS, _MODEL_TAGS):
+                connection.execute(delete(table).where(_reserved(table)))
+            for table in (MODELS, VERSIONS):
+                _clear_blocks(connection, table)
+            for name in found.tables:
+                Table(name, MetaData()).drop(connection)
+        connection.commit()
+        return found
+
+
+def _remains(connection: Connection) -> Remains:
+    there = set(inspect(connection).get_table_names())
+    own = [name for name in (*METADATA.tables, VERSION_TABLE) if name in there]
+    if not own:
+        return Remains({}, 0, 0)
+    tables = {name: _count(connection, Table(name, MetaData())) for name in own}
+    tags = sum(_count(connection, table, _reserved(table)) for table in (TAGS, _MODEL_TAGS))
+    return Remains(tables, tags, sum(len(_blocks(connection, table)) for table in (MODELS, VERSIONS)))
+
+
+def _count(connection: Connection, table: Any, *where: Any) -> int:
+    return connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one()
+
+
+def _reserved(table: Any) -> Any:
+    return func.lower(func.trim(table.c.key)).like(f"{RESERVED_PREFIX}%")
+
+
+def _blocks(connection: Connection, table: Any) -> list[tuple[list[Any], str]]:
+    """(primary key, the description without the guard's block) where there is one."""
+    suspect = func.lower(table.c.description).like(f"%{BLOCK_MARK}%")
+    rows = connection.execute(select(*table.primary_key, table.c.description).where(suspect))
+    return [(identity, own_text(text)) for *identity, text in rows if own_text(text) != text]
+
+
+def _clear_blocks(connection: Connection, table: Any) -> None:
+    for identity, text in _blocks(connection, table):
+        here = (column == value for column, value in zip(table.primary_key, identity, strict=True))
+        connection.execute(update(table).where(*here).values(description=text or None))
