@@ -21,7 +21,7 @@ from mlflow_ppo_flavor.errors import SpecError
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.fact import describe
 from mlflow_ppo_flavor.registry.fleet import FLEET_TAG, parse_fleet_tag
-from mlflow_ppo_flavor.registry.gate import judge_fleet, judge_trader
+from mlflow_ppo_flavor.registry.judgement import judge_fleet, judge_trader
 
 Judged = list[tuple[Trader, Verdict]]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlflow_ppo_flavor.cli.asking import model_names
 from mlflow_ppo_flavor.cli.check import (
     Judged,
     all_allowed,
@@ -18,7 +19,6 @@ from mlflow_ppo_flavor.cli.check import (
     told_traders,
 )
 from mlflow_ppo_flavor.cli.connection import answering, connect, registry_options
-from mlflow_ppo_flavor.cli.fleet import model_names
 from mlflow_ppo_flavor.cli.model_uri import read_contract_of
 from mlflow_ppo_flavor.cli.report import format_option, print_json
 from mlflow_ppo_flavor.contract import parsing
@@ -27,7 +27,7 @@ from mlflow_ppo_flavor.contract.trader import Announcement, Trader
 from mlflow_ppo_flavor.errors import RegistryError
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.fleet import FLEET_TAG, parse_fleet_tag
-from mlflow_ppo_flavor.registry.gate import judge_trader
+from mlflow_ppo_flavor.registry.judgement import judge_trader
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -29,6 +29,10 @@ class CommandEntry:
 
 # The one list of commands. A module is imported when its command is called, so that `--help` stays fast.
 COMMANDS: dict[str, CommandEntry] = {
+    "approve": CommandEntry("mlflow_ppo_flavor.cli.approve", "Approve that a version enters a reference."),
+    "audit": CommandEntry(
+        "mlflow_ppo_flavor.cli.audit", "Tell what is wrong with what traders load, of one model or of all."
+    ),
     "check": CommandEntry(
         "mlflow_ppo_flavor.cli.check", "Tell whether traders may run models, as the registry's gate would."
     ),
@@ -39,17 +43,36 @@ COMMANDS: dict[str, CommandEntry] = {
     "demo": CommandEntry(
         "mlflow_ppo_flavor.cli.demo.command", "Train, register, refuse, promote and trade, on real bars.", extra="demo"
     ),
+    "doctor": CommandEntry(
+        "mlflow_ppo_flavor.cli.doctor", "Tell whether a server's registry is guarded, and how to guard it."
+    ),
     "fleet": CommandEntry("mlflow_ppo_flavor.cli.fleet", "List the announced traders, of one model or of all."),
+    "guard": CommandEntry("mlflow_ppo_flavor.cli.guard.command", "Set up the gate of a registry, and its keys."),
+    "history": CommandEntry(
+        "mlflow_ppo_flavor.cli.history",
+        "Show what was asked of the gate, and what it said: of one model or of all, the newest first.",
+    ),
     "import": CommandEntry(
         "mlflow_ppo_flavor.cli.import_",
         "Register checkpoints that other code wrote, each as a version, or say why not.",
     ),
+    "override": CommandEntry(
+        "mlflow_ppo_flavor.cli.override", "Let a version into a reference once, over what isn't about safety."
+    ),
     "promote": CommandEntry("mlflow_ppo_flavor.cli.promote", "Promote a model version to a stage or an alias."),
-    "server": CommandEntry("mlflow_ppo_flavor.cli.server", "Start an MLflow server with the gate before its registry."),
+    "reverify": CommandEntry("mlflow_ppo_flavor.cli.reverify", "Read a version's contract again."),
+    "rollback": CommandEntry(
+        "mlflow_ppo_flavor.cli.rollback", "Make a reference load the last version that it loaded before."
+    ),
+    "server": CommandEntry(
+        "mlflow_ppo_flavor.cli.server",
+        "Start an MLflow server with the gate before its registry, and the gate's page at /ppo/.",
+    ),
     "spec": CommandEntry("mlflow_ppo_flavor.cli.spec.command", "Show, compare, check and bump specs."),
     "verify": CommandEntry(
         "mlflow_ppo_flavor.cli.verify", "Replay a model's golden decisions with the code that is installed here."
     ),
+    "withdraw": CommandEntry("mlflow_ppo_flavor.cli.withdraw", "Make a reference stop loading what it loads."),
 }
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import click
 
 from mlflow_ppo_flavor.cli.connection import answering, connect, registry_options
-from mlflow_ppo_flavor.cli.report import format_option, print_json, print_verdict
+from mlflow_ppo_flavor.cli.outcome import conclude
+from mlflow_ppo_flavor.cli.report import format_option
 from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.contract.reference import Reference
-from mlflow_ppo_flavor.errors import PromotionRefused
 from mlflow_ppo_flavor.registry.display import VERDICT_TAG
 
 _UNMOVED = "Allowed: no guarded reference moved"
@@ -40,19 +43,9 @@ def command(
     target = Reference.parse(name, reference)
     if target.is_alias and archive_existing:
         raise click.UsageError("--archive-existing: found an alias, expected a stage: an alias names one version")
-    findings: list[Finding] = []
-    try:
-        fact = _promote(target, version, archive_existing, tracking_uri, registry_uri)
-    except PromotionRefused as refusal:
-        fact = str(refusal).partition("\n")[0]
-        findings = [Finding.from_dict(each) for each in refusal.findings]
-    allowed = not fact.startswith("Refused")
-    if format_ == "json":
-        told = {"model": name, "version": version, "reference": str(target), "allowed": allowed, "fact": fact}
-        print_json({**told, "findings": [finding.to_dict() for finding in findings]})
-    else:
-        print_verdict(fact, allowed, findings)
-    context.exit(0 if allowed else 1)
+    act = partial(_promote, target, version, archive_existing, tracking_uri, registry_uri)
+    told = {"model": name, "version": version, "reference": str(target)}
+    conclude(context, told, act, format_, partial(_advice, target, version))
 
 
 def _promote(target: Reference, version: str, archive: bool, tracking_uri: str | None, registry_uri: str | None) -> str:
@@ -66,3 +59,14 @@ def _promote(target: Reference, version: str, archive: bool, tracking_uri: str |
             client.transition_model_version_stage(target.model, version, target.label, archive)
         after = client.get_model_version(target.model, version).tags.get(VERDICT_TAG)
     return _UNMOVED if after is None or after == before else after.partition(" UTC ")[2]
+
+
+def _advice(target: Reference, version: str, findings: Sequence[Finding]) -> list[str]:
+    """What would let it in: the approval that is missing, or an override where nothing is about safety."""
+    arguments = f"{target.model} {version} {target.label}"
+    advice = []
+    if any(finding.code == "approvals" for finding in findings):
+        advice.append(f"An approval is given by another user: mlflow-ppo approve {arguments}")
+    if findings and all(finding.kind != "safety" for finding in findings):
+        advice.append(f"It can be let in once all the same: mlflow-ppo override {arguments} --reason '…'")
+    return advice

@@ -11,7 +11,7 @@ import click
 from mlflow_ppo_flavor.contract.compatibility import Finding
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_COLOURS = {"safety": "red", "version": "yellow", "warning": "cyan"}
+_COLOURS = {"safety": "red", "version": "yellow", "policy": "magenta", "warning": "cyan"}
 
 
 def format_option(command: Command) -> Command:
@@ -34,6 +34,11 @@ def printable(text: str) -> str:
 def print_verdict(fact: str, allowed: bool, findings: Iterable[Finding]) -> None:
     """The fact, then one finding a line."""
     click.secho(printable(fact), fg="green" if allowed else "red", bold=True)
+    print_findings(findings)
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """One finding a line."""
     for finding in findings:
         kind = click.style(f"[{finding.kind}]", fg=_COLOURS[finding.kind])
         click.echo(f"  {kind} {printable(finding.message)}")

@@ -1,0 +1,45 @@
+"""`mlflow-ppo rollback`: make a reference load what it last loaded before."""
+
+from __future__ import annotations
+
+import click
+
+from mlflow_ppo_flavor.cli.asking import last_fact, require_gate, send
+from mlflow_ppo_flavor.cli.connection import connect, registry_options
+from mlflow_ppo_flavor.cli.outcome import conclude
+from mlflow_ppo_flavor.cli.report import format_option
+from mlflow_ppo_flavor.contract.reference import Reference
+from mlflow_ppo_flavor.contract.request import Rollback
+
+
+@click.command()
+@click.argument("name")
+@click.argument("reference", metavar="STAGE|@ALIAS")
+@registry_options
+@format_option
+@click.pass_context
+def command(
+    context: click.Context,
+    name: str,
+    reference: str,
+    tracking_uri: str | None,
+    registry_uri: str | None,
+    format_: str,
+) -> None:
+    """Make a reference load the last version that it loaded before.
+
+    The last one that it ran and that the fleet announced today can run; what stands above it in the stage is archived
+    in the same transaction. Approvals, attestations and thresholds aren't asked for.
+
+    Exit codes: 0 done, 1 refused, 2 not reached. JSON: {model, reference, allowed, fact,
+    findings: [{code, kind, place, found, expected, remedy}]}.
+    """
+    target = Reference.parse(name, reference)
+
+    def act() -> str:
+        client = connect(tracking_uri, registry_uri)
+        require_gate()
+        send(client, Rollback(target.label), name)
+        return last_fact(name, "rollback")
+
+    conclude(context, {"model": name, "reference": str(target)}, act, format_)
