@@ -23,7 +23,7 @@ def test_an_old_trader_is_refused_with_every_finding(model: str) -> None:
     assert outcome.code == 1
     assert outcome.err == ""
     assert outcome.out.splitlines() == [
-        f"trader any (2.6.0) can't run {model} (ppo 2.7.0)",
+        f"released trader 2.6.0 can't run {model} (ppo 2.7.0)",
         "  [version] requires_trader: found trader 2.6.0, model 2.7.0 requires trader >=2.7.0: "
         "upgrade the trader to >=2.7.0 or choose a model that 2.6.0 runs",
         *(
@@ -66,8 +66,8 @@ def test_several_models_are_checked_at_once(model: str, tmp_path: Path) -> None:
     older = str(write_mlmodel(tmp_path / "older", ppo_flavors(trained("2.6.0"))))
     both = mlflow_ppo("check", "--trader", "2.6.0", older, model)
     assert both.code == 1
-    assert both.out.splitlines()[0] == f"trader any (2.6.0) may run {older} (ppo 2.6.0)"
-    assert both.out.splitlines()[1] == f"trader any (2.6.0) can't run {model} (ppo 2.7.0)"
+    assert both.out.splitlines()[0] == f"released trader 2.6.0 may run {older} (ppo 2.6.0)"
+    assert both.out.splitlines()[1] == f"released trader 2.6.0 can't run {model} (ppo 2.7.0)"
     told = mlflow_ppo("check", "--trader", "2.6.0", older, model, "--format", "json").json
     assert [(each["model"], each["spec_version"], each["allowed"]) for each in told] == [
         (older, "2.6.0", True),

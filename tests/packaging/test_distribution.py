@@ -20,6 +20,14 @@ def sources(distribution: Distribution) -> set[str]:
     return {path.relative_to(tree).as_posix() for name in PACKAGES for path in (tree / name).rglob("*.py")}
 
 
+def page_files(distribution: Distribution) -> set[str]:
+    """The templates, styles and scripts of the gate's page, as paths inside a distribution."""
+    page = distribution.tree / "mlflow_ppo_flavor" / "registry" / "page"
+    files = [path for path in page.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    assert len(files) == 6
+    return {path.relative_to(distribution.tree).as_posix() for path in files}
+
+
 def wheel_names(distribution: Distribution) -> set[str]:
     with zipfile.ZipFile(distribution.wheel) as wheel:
         return set(wheel.namelist())
@@ -29,10 +37,12 @@ def test_wheel_is_pure_and_of_this_version(distribution: Distribution) -> None:
     assert distribution.wheel.name == f"mlflow_ppo_flavor-{VERSION}-py3-none-any.whl"
 
 
-def test_wheel_holds_every_module_of_the_three_packages_and_nothing_else(distribution: Distribution) -> None:
+def test_wheel_holds_every_module_of_the_three_packages_the_page_and_nothing_else(distribution: Distribution) -> None:
     names = wheel_names(distribution)
     typed = {f"{name}/py.typed" for name in PACKAGES}
-    assert {name for name in names if ".dist-info/" not in name} == sources(distribution) | typed
+    assert {name for name in names if ".dist-info/" not in name} == (
+        sources(distribution) | typed | page_files(distribution)
+    )
 
 
 def test_wheel_tells_its_licence_python_and_extras(distribution: Distribution) -> None:

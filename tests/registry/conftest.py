@@ -1,13 +1,17 @@
 """Fixtures of the registry's tests: model folders, and stores with and without the guard."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
-from mlflow_ppo_flavor.registry.store import GuardMixin
+from mlflow_ppo_flavor.registry.store import GuardMixin, open_store
 from tests.registry import databases
+from tests.registry.auditing import desk, models, signed  # noqa: F401 fixtures
+from tests.registry.freezing import art, repository, tracking  # noqa: F401 fixtures
 from tests.registry.model_folders import SKLEARN_FLAVORS, VOUCH, ppo_flavors, trained, write_mlmodel
 
 
@@ -40,3 +44,20 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlAlchemyStore]
     unguarded = databases.unguarded(tmp_path_factory.mktemp("plain"))
     yield unguarded
     unguarded.engine.dispose()
+
+
+@pytest.fixture
+def policed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, Any]], GuardMixin]]:
+    """Opens a guarded store on one database, each time by the policy that it is given."""
+    uri, opened = databases.fresh(tmp_path), []
+
+    def open_by(policy: dict[str, Any]) -> GuardMixin:
+        path = tmp_path / "policy.yaml"
+        path.write_text(yaml.safe_dump(policy), encoding="utf-8")
+        monkeypatch.setenv("MLFLOW_PPO_POLICY_FILE", str(path))
+        opened.append(open_store(f"ppo:{uri}"))
+        return opened[-1]
+
+    yield open_by
+    for store in opened:
+        store.engine.dispose()

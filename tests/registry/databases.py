@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from alembic import command
+from mlflow.store.db.utils import _get_alembic_config
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import Engine, event
 
@@ -46,3 +48,11 @@ def guarded(folder: Path) -> GuardMixin:
 def unguarded(folder: Path) -> SqlAlchemyStore:
     """MLflow's own store on a new database: what the guard is compared with."""
     return SqlAlchemyStore(fresh(folder))
+
+
+def downgrade(engine: Engine) -> None:
+    """Take MLflow's last migration back: the database as an older MLflow leaves it."""
+    config = _get_alembic_config(str(engine.url))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "-1")

@@ -71,6 +71,27 @@ class NaiveRegistry:
             row.model = op.new_name if row.model == op.model else row.model
         self.aliases = [(op.new_name if m == op.model else m, a, v) for m, a, v in self.aliases]
 
+    def createversion(self, op: resolution.CreateVersion) -> None:
+        if op.model in self.names and not self.exists(op.model, op.version):
+            self.rows.append(Row(op.model, op.version))
+
+    def rollback(self, op: resolution.Rollback) -> None:
+        if op.label.startswith("@"):
+            self.setalias(resolution.SetAlias(op.model, op.label[1:], op.version))
+        elif self.exists(op.model, op.version):
+            for row in self.rows:
+                if row.model == op.model and row.stage == op.label and row.version > op.version:
+                    self.transition(resolution.Transition(op.model, row.version, "Archived"))
+            self.transition(resolution.Transition(op.model, op.version, op.label))
+
+    def withdraw(self, op: resolution.Withdraw) -> None:
+        if op.label.startswith("@"):
+            self.deletealias(resolution.DeleteAlias(op.model, op.label[1:]))
+            return
+        for row in self.rows:
+            if row.model == op.model and row.stage == op.label and row.version in op.versions:
+                row.stage = "Archived"
+
     def resolve(self, model: str, label: str) -> int | None:
         """What `models:/<model>/<label>` or `models:/<model>@<alias>` loads."""
         if label.startswith("@"):
@@ -88,6 +109,17 @@ class NaiveRegistry:
             )
             for name in self.names
         }
+
+
+def whole_operations(names: tuple[str, ...] = NAMES) -> st.SearchStrategy[resolution.Operation]:
+    """Any operation, those too that no single call of MLflow's does: rollbacks, withdrawals, registrations."""
+    name, label = st.sampled_from(names), st.sampled_from(("Staging", "Production", *(f"@{a}" for a in ALIASES)))
+    return st.one_of(
+        operations(names),
+        st.builds(resolution.CreateVersion, name, numbers),
+        st.builds(resolution.Rollback, name, label, numbers),
+        st.builds(resolution.Withdraw, name, label, st.lists(numbers, max_size=3).map(tuple)),
+    )
 
 
 @st.composite

@@ -42,6 +42,11 @@ def test_the_block_as_it_is_written() -> None:
     )
 
 
+def test_an_alias_in_the_verdict_is_no_link() -> None:
+    told = describe_version(None, CONTRACT, "Allowed: m@canary.v-2 loads version 2, @a is empty")
+    assert "- **Last verdict** Allowed: m`@canary.v-2` loads version 2, `@a` is empty" in told
+
+
 lines = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=40)
 user_texts = st.lists(lines, max_size=5).map("\n".join)
 

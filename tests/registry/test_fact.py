@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlflow_ppo_flavor.contract.reference import Reference
+from mlflow_ppo_flavor.registry.claims import rule_announcement
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.fact import MOST_SHOWN
-from mlflow_ppo_flavor.registry.gate import Ruling, rule, rule_announcement
+from mlflow_ppo_flavor.registry.gate import Ruling, rule
 from mlflow_ppo_flavor.registry.resolution import (
     DeleteVersion,
     Operation,

@@ -6,15 +6,10 @@ import pytest
 
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.trader import Announcement
+from mlflow_ppo_flavor.registry.claims import rule_announcement, rule_attestation
 from mlflow_ppo_flavor.registry.contracts import Contract
-from mlflow_ppo_flavor.registry.gate import (
-    Ruling,
-    judge_fleet,
-    moved_references,
-    rule,
-    rule_announcement,
-    rule_attestation,
-)
+from mlflow_ppo_flavor.registry.gate import Ruling, moved_references, rule
+from mlflow_ppo_flavor.registry.judgement import judge_fleet
 from mlflow_ppo_flavor.registry.resolution import (
     DeleteAlias,
     DeleteVersion,

@@ -1,6 +1,7 @@
 """The guard on PostgreSQL: the paths, the transactions and the races of the other tests, on a real server."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
@@ -9,7 +10,14 @@ from mlflow_ppo_flavor.registry.store import GuardMixin, open_store
 from tests.registry.postgresql import Server, serving
 from tests.registry.test_announcements import TestAnnouncements  # noqa: F401 collected here again, with this store
 from tests.registry.test_attestations import TestAttestations  # noqa: F401
-from tests.registry.test_schema import opens_a_database_of_an_earlier_version
+from tests.registry.test_frozen import test_no_parent_of_a_registered_version_is_deleted  # noqa: F401
+from tests.registry.test_frozen_versions import (  # noqa: F401
+    test_deleting_the_version_frees_its_artifacts_unless_another_has_them,
+    test_one_write_asks_by_the_index,
+)
+from tests.registry.test_petitions import TestOverrides as Overrides
+from tests.registry.test_recall import TestWithdrawal  # noqa: F401
+from tests.registry.test_schema import UNSTAMPED, asked, differences, opens_a_database_of_an_earlier_version
 from tests.registry.test_store import (  # noqa: F401
     test_a_version_may_not_leave_where_a_forbidden_one_would_surface,
     test_a_version_that_the_fleet_cannot_run_enters_by_no_path,
@@ -20,8 +28,13 @@ from tests.registry.test_store import (  # noqa: F401
 from tests.registry.test_transactions import (  # noqa: F401
     at_once,
     race,
+    races_for_one_approval,
     test_two_promotions_at_the_same_time_end_as_if_one_after_the_other,
     test_what_the_gate_cannot_understand_is_refused_and_not_retried,
+)
+from tests.registry.test_verdicts import (  # noqa: F401
+    test_a_rename_empties_the_old_name_and_fills_the_new_one,
+    test_each_allowed_move_has_one_and_a_refusal_none,
 )
 from tests.registry.test_written_by_the_gate import TestTagsAndDescription  # noqa: F401
 
@@ -53,8 +66,27 @@ def test_announcing_and_promoting_at_the_same_time(postgresql: Server, folders: 
     stores[0].engine.dispose()
 
 
-def test_a_database_of_an_earlier_version_is_opened(postgresql: Server, folders: dict[str, str]) -> None:
-    opens_a_database_of_an_earlier_version(postgresql.fresh(), folders)
+@pytest.mark.parametrize("lacking", UNSTAMPED.values(), ids=UNSTAMPED)
+def test_a_database_of_an_earlier_version_is_taken_up(
+    postgresql: Server, folders: dict[str, str], lacking: tuple[str, ...]
+) -> None:
+    opens_a_database_of_an_earlier_version(postgresql.fresh(), folders, lacking)
+
+
+def test_an_override_serves_once(store: GuardMixin, tmp_path: Path, folders: dict[str, str]) -> None:
+    Overrides().test_lets_a_version_in_once(store, tmp_path, folders)
+
+
+def test_an_approval_serves_one_of_two_promotions(
+    postgresql: Server, tmp_path: Path, folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("references: {Production: {approvals: 1}}")
+    monkeypatch.setenv("MLFLOW_PPO_POLICY_FILE", str(path))
+    uri = postgresql.fresh()
+    stores = [open_store(f"ppo:{uri}"), open_store(f"ppo:{uri}")]
+    races_for_one_approval(stores, folders)
+    stores[0].engine.dispose()
 
 
 def test_crossing_renames_do_not_wait_for_each_other_forever(store: GuardMixin, folders: dict[str, str]) -> None:
@@ -70,4 +102,5 @@ def test_crossing_renames_do_not_wait_for_each_other_forever(store: GuardMixin, 
 def test_several_workers_may_start_on_one_new_database(postgresql: Server) -> None:
     uri = postgresql.fresh()
     assert at_once([lambda: open_store(f"ppo:{uri}")] * 4) == ["done"] * 4
+    assert asked(uri, differences) == []
     open_store(f"ppo:{uri}").engine.dispose()

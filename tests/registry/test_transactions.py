@@ -12,11 +12,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import inspect, text, update
 
+from mlflow_ppo_flavor.contract.request import Approve
 from mlflow_ppo_flavor.registry.store import GuardMixin, open_store
 from mlflow_ppo_flavor.registry.tables import ANNOUNCEMENTS, METADATA
 from tests.registry import databases
 from tests.registry.model_folders import announce_value, announcement
-from tests.registry.operating import rows
+from tests.registry.operating import as_user, ask_version, loaded, rows
 
 
 def populate(store: SqlAlchemyStore, folders: dict[str, str], *kinds: str) -> None:
@@ -152,6 +153,36 @@ def test_two_promotions_at_the_same_time_end_as_if_one_after_the_other(
     assert len(store.get_latest_versions("m", ["Production"])) == 1
     assert [store.get_model_version("m", v).current_stage for v in (1, 2, 3)].count("Production") == 1
     assert len(rows(store)) == 3
+    assert [sequence for sequence, _ in loaded(store)] == [1, 2, 3]
+    assert loaded(store)[-1][1] == int(store.get_latest_versions("m", ["Production"])[0].version)
+
+
+def races_for_one_approval(stores: list[GuardMixin], folders: dict[str, str]) -> None:
+    """Both stages ask for an approval of their own; two users use the one for Production at the same time."""
+    populate(stores[0], folders, "2.7.0")
+    with as_user("ann"):
+        ask_version(stores[0], 1, Approve("Production"))
+
+    def promoted_by(name: str, store: GuardMixin) -> Callable[[], Any]:
+        def call() -> None:
+            with as_user(name):
+                store.transition_model_version_stage("m", 1, "Production", False)
+                store.transition_model_version_stage("m", 1, "None", False)
+
+        return call
+
+    outcomes = at_once([promoted_by("bob", stores[0]), promoted_by("eve", stores[1])])
+    # whoever comes second finds the approval used, or the version there already: that moves nothing
+    assert outcomes.count("done") >= 1
+    entered = [version for _, version in loaded(stores[0]) if version is not None]
+    assert entered == [1]
+
+
+def test_an_approval_serves_one_of_two_promotions(
+    policed: Callable[[Any], GuardMixin], folders: dict[str, str]
+) -> None:
+    policy = {"references": {"Production": {"approvals": 1}}}
+    races_for_one_approval([policed(policy), policed(policy)], folders)
 
 
 def test_several_workers_may_start_on_one_new_database(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from mlflow_ppo_flavor.registry.store import GuardedWorkspaceStore, GuardMixin, 
 from mlflow_ppo_flavor.registry.tables import HISTORY
 from tests.registry import databases
 from tests.registry.model_folders import announce_value, announcement
+from tests.registry.operating import announce, as_user, verdicts
 
 
 @pytest.fixture
@@ -43,3 +44,16 @@ def test_each_workspace_has_its_own_fleet_and_contracts(store: GuardMixin, folde
     with store.engine.connect() as connection:
         told_of = {row.workspace for row in connection.execute(HISTORY.select())}
     assert told_of == {"one", "two"}
+
+
+def test_verdicts_owners_and_reports_are_each_workspaces_own(store: GuardMixin, folders: dict[str, str]) -> None:
+    for workspace, user in (("one", "ann"), ("two", "bob")):
+        with WorkspaceContext(workspace), as_user(user):
+            store.create_registered_model("m")
+            store.create_model_version("m", folders["2.7.0"])
+            announce(store, announcement("m"))
+            store.transition_model_version_stage("m", 1, "Production", False)
+            assert [row["who"] for row in store.report("history")["m"]["rows"]] == [user, user]
+    assert [(row["workspace"], row["sequence"]) for row in verdicts(store)] == [("one", 1), ("two", 1)]
+    with WorkspaceContext("one"), as_user("bob"), pytest.raises(MlflowException, match="belongs to ann"):
+        announce(store, announcement("m", "Staging"))

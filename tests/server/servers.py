@@ -1,5 +1,6 @@
 """Real MLflow servers on loopback, guarded by `mlflow-ppo server` or plain, and HTTP as curl would speak it."""
 
+import base64
 import json
 import os
 import secrets
@@ -35,18 +36,21 @@ class Answer:
 
 @dataclass(frozen=True)
 class Server:
-    """A running MLflow server: its URL, its database, and the folder that it keeps artifacts in."""
+    """A running MLflow server: its URL, its databases, the folder that it keeps artifacts in, and who asks it."""
 
     url: str
     database: str
     folder: Path
+    registry: str = ""
+    group: int = 0
+    user: tuple[str, str] | None = None
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None, *, root: str = "api") -> Answer:
         """One request to `/<root>/2.0/mlflow/<path>`."""
         request = urllib.request.Request(
             f"{self.url}/{root}/2.0/mlflow/{path}",
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", **self._authorization()},
             method=method,
         )
         try:
@@ -70,8 +74,14 @@ class Server:
         place = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
         for file in Path(folder).iterdir():
             url = f"{self.url}/api/2.0/mlflow-artifacts/artifacts/{place}/policy/{file.name}"
-            urllib.request.urlopen(urllib.request.Request(url, data=file.read_bytes(), method="PUT"), timeout=60)
+            request = urllib.request.Request(url, file.read_bytes(), self._authorization(), method="PUT")
+            urllib.request.urlopen(request, timeout=60).close()
         return f"runs:/{run['run_id']}/policy"
+
+    def _authorization(self) -> dict[str, str]:
+        if self.user is None:
+            return {}
+        return {"Authorization": f"Basic {base64.b64encode(':'.join(self.user).encode()).decode()}"}
 
     def announce(
         self, model: str, label: str = "Production", *, version: str = "2.7.0", trader_id: str = "live-1"
@@ -91,6 +101,10 @@ class Server:
         latest = self.call("POST", "registered-models/get-latest-versions", body).body
         return [each["version"] for each in latest.get("model_versions", [])]
 
+    def kill(self) -> None:
+        """End the server and all its workers at once, as a machine that fails does."""
+        os.killpg(self.group, signal.SIGKILL)
+
 
 def free_port() -> int:
     """A port that nobody listens on just now."""
@@ -100,16 +114,34 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(folder: Path, *options: str, guarded: bool = True, database: str | None = None) -> Iterator[Server]:
-    """A server of one worker until the block ends, started by `mlflow-ppo server` or, unguarded, by MLflow's own."""
+def serving(
+    folder: Path,
+    *options: str,
+    guarded: bool = True,
+    database: str | None = None,
+    registry: str | None = None,
+    workers: int = 1,
+) -> Iterator[Server]:
+    """A server until the block ends, started by `mlflow-ppo server` or, unguarded, by MLflow's own.
+
+    Its processes are a group of their own; `registry` is the registry's database where it is another.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     uri, port = database or databases.fresh(folder), free_port()
-    server = Server(f"http://127.0.0.1:{port}", uri, folder)
     program = [str(Path(sys.executable).with_name("mlflow-ppo"))] if guarded else [sys.executable, "-m", "mlflow"]
-    command = [*program, "server", "--backend-store-uri", uri, "--port", str(port), "--workers", "1", *options]
+    apart = [] if registry is None else ["--registry-store-uri", registry]
+    command = [*program, "server", "--backend-store-uri", uri, *apart, "--port", str(port)]
     log = folder / "server.log"
     with log.open("wb") as sink:
-        process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=sink, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [*command, "--workers", str(workers), *options],
+            cwd=folder,
+            env=environment(),
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    server = Server(f"http://127.0.0.1:{port}", uri, folder, registry or uri, process.pid)
     try:
         _wait(server.url, process, log)
         yield server
@@ -144,6 +176,9 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=5):
                 return
+        except urllib.error.HTTPError:
+            # under a static prefix its paths are others
+            return
         except OSError:
             time.sleep(0.2)
     raise AssertionError(f"no server within {STARTED_WITHIN} s:\n{log.read_text()}")

@@ -82,11 +82,11 @@ def test_both_stages_are_asked_where_nobody_announced_and_other_models_never(tmp
     store.engine.dispose()
     lines = [line for line in outcome.out.splitlines() if not line.startswith("  [safety] features")]
     assert outcome.code == 1
-    assert lines[0] == "trader any (2.6.0) can't run gone/Production version 1 (no readable contract)"
+    assert lines[0] == "released trader 2.6.0 can't run gone/Production version 1 (no readable contract)"
     assert "models:/gone/1: MLmodel can't be read" in lines[1]
     assert lines[2:] == [
         "gone/Staging loads nothing",
-        "trader any (2.6.0) can't run silent/Production version 1 (ppo 2.7.0)",
+        "released trader 2.6.0 can't run silent/Production version 1 (ppo 2.7.0)",
         "  [version] requires_trader: found trader 2.6.0, model 2.7.0 requires trader >=2.7.0: "
         "upgrade the trader to >=2.7.0 or choose a model that 2.6.0 runs",
         "silent/Staging loads nothing",

@@ -95,6 +95,8 @@ def test_every_uri_of_a_model_can_be_checked_and_shown(server: Server, model: st
 def test_the_fleet_of_one_model_and_of_all(server: Server, model: str) -> None:
     server.announce(model, "@champion", trader_id="live-2")
     told = ask(server, "fleet", model, "--format", "json").json
+    ages = [row.pop("age_seconds") for row in told]
+    assert all(0 <= age < 600 for age in ages)
     assert told == [
         {
             "model": model,
@@ -103,13 +105,15 @@ def test_the_fleet_of_one_model_and_of_all(server: Server, model: str) -> None:
             "version": version,
             "paper": True,
             "announced_at": ANNOUNCED_AT,
+            "owner": "",
         }
         for reference, trader_id, version in (("@champion", "live-2", "2.7.0"), ("Production", "live-1", "2.6.0"))
     ]
-    assert [row for row in ask(server, "fleet", "--format", "json").json if row["model"] == model] == told
+    everything = ask(server, "fleet", "--format", "json").json
+    assert [row["trader_id"] for row in everything if row["model"] == model] == ["live-2", "live-1"]
     lines = ask(server, "fleet", model).out.splitlines()
-    assert lines[0].split() == ["model", "reference", "trader", "version", "money", "announced"]
-    assert lines[2].split() == [model, "Production", "live-1", "2.6.0", "paper", ANNOUNCED_AT]
+    assert lines[0].split() == ["model", "reference", "trader", "version", "money", "announced", "age", "owner"]
+    assert lines[2].split()[:6] == [model, "Production", "live-1", "2.6.0", "paper", ANNOUNCED_AT]
 
 
 def test_a_model_without_traders_has_an_empty_fleet(server: Server, folders: Folders) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mlflow_ppo_flavor.registry.tables import METADATA
 from tests.registry import databases
 from tests.server.servers import STOPPED_WITHIN, _wait, environment, free_port
 
@@ -59,7 +58,3 @@ def test_the_database_stays_out_of_the_process_arguments(tmp_path: Path) -> None
     finally:
         process.kill()
         process.wait()
-
-
-def test_the_guards_tables_are_there_beside_mlflows() -> None:
-    assert set(METADATA.tables) == {"ppo_announcements", "ppo_attestations", "ppo_contracts", "ppo_history"}

@@ -1,0 +1,100 @@
+"""Nobody writes in the gate's name: blocks and tags, at creation and later, of models and versions, in any spelling."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
+from mlflow.exceptions import MlflowException
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+
+from mlflow_ppo_flavor.registry.store import GuardMixin, open_store
+from tests.registry.model_folders import announcement
+from tests.registry.operating import Folders, announce, register
+
+FORGED = {
+    "as it is written": "PPO policy 2.7.0, requires trader >=2.0.0 (written by mlflow-ppo)\n\nall is well",
+    "lower case": "ppo policy 2.7.0 (written by mlflow-ppo)\nall is well",
+    "upper case": "PPO POLICY 2.7.0 (WRITTEN BY MLFLOW-PPO)\nall is well\n*END OF WHAT MLFLOW-PPO WROTE.*",
+    "with blanks": "  PPO \u00a0 policy 2.7.0 ( written  by\tmlflow-ppo ) \nall is well",
+    "in bold": "**PPO policy 2.7.0 (written by mlflow-ppo)**\nall is well",
+    "as a heading": "# PPO policy 2.7.0 (written by **mlflow-ppo**)\nall is well",
+    "quoted": "> PPO policy 2.7.0 (written by mlflow-ppo)\n> all is well",
+    "with line ends of Windows": "PPO policy 2.7.0 (written by mlflow-ppo)\r\nall is well\r\n",
+}
+WAYS: dict[str, Callable[[SqlAlchemyStore, Folders, str], Any]] = {
+    "a version's creation": lambda s, f, text: s.create_model_version("m", f["sklearn"], description=text),
+    "a version's update": lambda s, f, text: s.update_model_version("m", 2, text),
+    "a guarded version's update": lambda s, f, text: s.update_model_version("m", 1, text),
+    "a model's update": lambda s, f, text: s.update_registered_model("m", text),
+}
+
+
+def texts(store: SqlAlchemyStore) -> str:
+    """All that is described in the registry, but for the gate's own block on version 1."""
+    versions = [v for v in store.search_model_versions("name = 'm'") if v.version != 1]
+    first = (store.get_model_version("m", 1).description or "").partition("PPO policy 2.6.0, 56 features")[0]
+    described = [first, *(v.description for v in versions), store.get_registered_model("m").description]
+    return "\n".join(each or "" for each in described)
+
+
+@pytest.mark.parametrize("spelling", FORGED)
+@pytest.mark.parametrize("way", WAYS)
+def test_what_reads_as_the_gates_block_is_left_out(
+    way: str, spelling: str, store: GuardMixin, plain: SqlAlchemyStore, folders: Folders
+) -> None:
+    for each in (store, plain):
+        register(each, folders, "2.6.0", "sklearn")
+        WAYS[way](each, folders, f"mine\n\n{FORGED[spelling]}")
+    assert "all is well" not in texts(store)
+    assert "mine" in texts(store)
+    assert "all is well" in texts(plain)
+
+
+def test_a_model_made_under_a_name_that_traders_load(store: GuardMixin, plain: SqlAlchemyStore) -> None:
+    store.create_registered_model("m")
+    announce(store, announcement("m"))
+    store.delete_registered_model("m")
+    for each in (store, plain):
+        each.create_registered_model("m", description=FORGED["lower case"])
+    assert (store.get_registered_model("m").description or "") == ""
+    assert plain.get_registered_model("m").description == FORGED["lower case"]
+
+
+def test_what_was_forged_before_the_model_was_guarded_goes_when_it_is(store: GuardMixin, folders: Folders) -> None:
+    uri = str(store.engine.url)
+    plain = SqlAlchemyStore(uri)
+    plain.create_registered_model("m", [RegisteredModelTag("team", "a")], f"ours\n{FORGED['lower case']}")
+    plain.create_model_version("m", folders["sklearn"], description=FORGED["quoted"])
+    plain.create_model_version(
+        "m", folders["2.6.0"], tags=[ModelVersionTag("PPO.verdict", "Allowed"), ModelVersionTag("mine", "kept")]
+    )
+    guarded = open_store(f"ppo:{uri}")
+    guarded.transition_model_version_stage("m", 2, "Production", False)
+    assert guarded.get_registered_model("m").description == "ours"
+    assert guarded.get_model_version("m", 1).description == ""
+    tags = guarded.get_model_version("m", 2).tags
+    assert "PPO.verdict" not in tags
+    assert tags["mine"] == "kept"
+    assert tags["ppo.verdict"].endswith("as none announced")
+
+
+@pytest.mark.parametrize("key", ["ppo.x", " PPO.x", "Ppo\u200b.x", "\uff50\uff50\uff4f.x", "p\u00adpo.x", "ppo .x"])
+def test_a_tag_is_the_gates_however_it_is_spelled(key: str, store: GuardMixin, folders: Folders) -> None:
+    register(store, folders, "2.6.0")
+    for call in (
+        lambda: store.set_model_version_tag("m", 1, ModelVersionTag(key, "forged")),
+        lambda: store.set_registered_model_tag("m", RegisteredModelTag(key, "forged")),
+        lambda: store.create_model_version("m", folders["2.6.0"], tags=[ModelVersionTag(key, "forged")]),
+        lambda: store.create_registered_model("n", tags=[RegisteredModelTag(key, "forged")]),
+    ):
+        with pytest.raises(MlflowException) as caught:
+            call()
+        assert caught.value.get_http_status_code() == 400
+
+
+def test_another_key_is_the_clients(store: GuardMixin, folders: Folders) -> None:
+    register(store, folders, "2.6.0")
+    for key in ("pposition", "app.ppo", "mlflow.ppo.x"):
+        store.set_model_version_tag("m", 1, ModelVersionTag(key, "mine"))
+    assert store.get_model_version("m", 1).tags["pposition"] == "mine"
