@@ -35,10 +35,10 @@ HOSTILE_MEMBERS = count(100_000, 1_000_000)
 # Seeds that a learning test must win with.
 SEEDS = tuple(range(count(1, 3)))
 # Kinds of deployment, of the six that differ in database, workers, authentication and where the registry lies.
-DEPLOYMENTS = count(2, 6)
+DEPLOYMENTS = count(1, 6)
 # Times that a server is killed in the middle of a promotion, on each database.
 KILLS = count(1, 50)
 # Clients that promote at the same time, and for how many seconds.
-CLIENTS, LOAD_SECONDS = count(8, 16), count(4, 60)
+CLIENTS, LOAD_SECONDS = count(4, 16), count(2, 60)
 # Times that two requests which exclude each other are sent at the same moment.
 RACES = count(3, 30)

@@ -44,7 +44,7 @@ def test_a_refused_alias_tells_why_in_the_new_page(server: Server, browser: "Bro
     shown = said[said.index("Refused") :][:MOST_SHOWN]
     assert shown.startswith("Refused: shop version 2 can't become @canary: trader canary-1 (2.6.0)")
     assert WHY in shown
-    assert MlflowClient(server.url).get_registered_model("shop").aliases == {}
+    assert MlflowClient(server.url, server.url).get_registered_model("shop").aliases == {}
 
 
 @pytest.mark.parametrize("old", [True, False], ids=["old page", "new page"])
@@ -53,7 +53,7 @@ def test_a_version_shows_its_contract_and_the_last_verdict(server: Server, brows
     browser.open(f"{server.url}/#/models/shop/versions/2")
     browser.wait("body", "Last verdict")
     shown = " ".join(browser.text().split())
-    version = MlflowClient(server.url).get_model_version("shop", "2")
+    version = MlflowClient(server.url, server.url).get_model_version("shop", "2")
     assert "PPO policy 2.7.0, 59 features × 100 bars, 7 actions, requires trader >=2.7.0" in shown
     assert "0 HOLD, 1 BUY_25%, 2 BUY_50%, 3 BUY_75%, 4 SELL_25%, 5 SELL_50%, 6 SELL_75%" in shown
     assert version.tags["ppo.digest"] in shown

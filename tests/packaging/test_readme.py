@@ -4,6 +4,7 @@ import ast
 import re
 import shlex
 import sys
+from functools import cache
 
 import click
 import pytest
@@ -52,9 +53,15 @@ def faults_of_command(words: list[str]) -> list[str]:
     return [f"{path}: no such option {option}" for option in sorted(options(rest) - known)]
 
 
+@cache
+def help_of(module: str) -> str:
+    """What `python -m … --help` prints."""
+    return run(sys.executable, "-m", module, "--help", cwd=ROOT).stdout
+
+
 def faults_of_module(words: list[str]) -> list[str]:
     """A `python -m …` of ours helps, and its help names every option."""
-    told = run(sys.executable, *words[1:3], "--help", cwd=ROOT).stdout
+    told = help_of(words[2])
     return [f"{' '.join(words[:3])}: no such option {option}" for option in options(words) if option not in told]
 
 
@@ -92,6 +99,7 @@ def faults_of_python(text: str) -> list[str]:
 def test_every_command_exists() -> None:
     assert {"demo", "test"} <= {word for words in commands(README) if words[0] == "make" for word in words}
     assert faults_of_shell(README) == []
+    assert faults_of_shell((ROOT / "docs" / "guarding.md").read_text()) == []
 
 
 def test_every_python_name_exists() -> None:
@@ -99,8 +107,9 @@ def test_every_python_name_exists() -> None:
 
 
 def test_every_linked_file_exists() -> None:
-    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", README)
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    for page in (ROOT / "README.md", ROOT / "docs" / "guarding.md", ROOT / "docs" / "security.md"):
+        links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text())
+        assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_every_named_extra_exists() -> None:

@@ -50,8 +50,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "apart": (True, False),
 }
 ROWS = (
-    Deployment("PostgreSQL", "4 workers", auth=True, apart=True),
     Deployment("SQLite", "gunicorn", auth=False, apart=True),
+    Deployment("PostgreSQL", "4 workers", auth=True, apart=True),
     Deployment("SQLite", "4 workers", auth=False, apart=False),
     Deployment("PostgreSQL", "gunicorn", auth=True, apart=False),
     Deployment("PostgreSQL", "1 worker", auth=False, apart=True),
