@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse, urlunparse
@@ -25,8 +27,12 @@ from mlflow_ppo_flavor.contract.mlmodel import MOST_BYTES
 from mlflow_ppo_flavor.errors import RegistryError
 from mlflow_ppo_flavor.registry import folders
 from mlflow_ppo_flavor.registry.contracts import Contract, parse_mlmodel
+from mlflow_ppo_flavor.registry.deadline import within
 
 MLMODEL = "MLmodel"
+PATIENCE = 15.0
+"""Seconds: a request waits for it, and any client may name a source that never answers."""
+_USER, _QUERY = re.compile(r"://[^/\s]*@"), re.compile(r"\?[^\s'\")]+")
 
 
 def read_contract(location: str) -> Contract:
@@ -83,7 +89,7 @@ def _fetch(location: str) -> tuple[bytes, str, str]:
         roots = list(_roots(location))
         for root in roots:
             try:
-                return (_read(root), *_named(roots, root))
+                return (within(PATIENCE, partial(_read, root)), *_named(roots, root))
             except Exception as error:  # noqa: BLE001 any artifact store's own errors: they become the reason
                 reasons.append(_told(error))
     except Exception as error:  # noqa: BLE001 a run or logged model that isn't found
@@ -174,4 +180,6 @@ def _public(location: str) -> str:
 
 
 def _told(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """What an artifact store's error says, without the passwords and queries of the URIs in it, and not too long."""
+    told = _QUERY.sub("", _USER.sub("://", " ".join(str(error).split())))
+    return told[:200] or type(error).__name__

@@ -22,7 +22,7 @@ from mlflow_ppo_flavor.registry.reread import Reread, read_again
 from mlflow_ppo_flavor.registry.resolution import VersionKey
 from mlflow_ppo_flavor.registry.setting import Setting
 from mlflow_ppo_flavor.registry.snapshot import Held, Snapshot, Version, snapshots
-from mlflow_ppo_flavor.registry.tables import VERDICTS
+from mlflow_ppo_flavor.registry.tables import HISTORY, VERDICTS
 from mlflow_ppo_flavor.registry.unmet import Known, gather
 
 RESTORE = "register the model anew and promote that"
@@ -113,8 +113,12 @@ def _versions(found: Iterable[Snapshot]) -> list[Version]:
 
 
 def _adopted(session: Session, workspace: str) -> bool:
-    """Whether this registry keeps verdicts: then one that is missing was taken away."""
-    return session.execute(select(VERDICTS.c.model).filter_by(workspace=workspace).limit(1)).first() is not None
+    """Whether this registry keeps verdicts: then one that is missing was taken away. All of them may be: the history
+    tells of moves, each of which had one.
+    """
+    moved = select(HISTORY.c.model).where(HISTORY.c.workspace == workspace, HISTORY.c.allowed, HISTORY.c.moves != "[]")
+    queries = select(VERDICTS.c.model).filter_by(workspace=workspace), moved
+    return any(session.execute(query.limit(1)).first() is not None for query in queries)
 
 
 def _is_guarded(snapshot: Snapshot, setting: Setting, reread: Mapping[str, Reread]) -> bool:

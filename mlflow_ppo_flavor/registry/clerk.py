@@ -32,7 +32,7 @@ class Clerk:
         if ruling.allowed:
             self._follow(operation)
             self.load(ruling, case)
-        if ruling.moves or not ruling.allowed:
+        if ruling.moves or not ruling.allowed or operation.retreats:
             self._show(ruling, case)
             self.record(operation.model, operation.to_dict(), ruling, case)
 

@@ -13,8 +13,8 @@ VERDICT_TAG = "ppo.verdict"
 # MLflow's column for descriptions.
 LONGEST_DESCRIPTION = 5_000
 LONGEST_TAG = 250
-BLOCK_MARK = "mlflow-ppo"
-"""In every block, in lower case."""
+BLOCK_MARK = "mlflow%ppo"
+"""In every block, in lower case, as LIKE has it."""
 _ALIAS = re.compile(r"@[\w.-]+")
 _FIRST = "(written by mlflow-ppo)"
 _LAST = "*End of what mlflow-ppo wrote.*"
@@ -26,14 +26,19 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL | re.IGNORECASE,
 )
 _INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")
+# letters to Unicode and MLflow, nothing to a reader
+_FILLERS = "\u115f\u1160"
 
 
 def is_reserved(key: object) -> bool:
     """Whether a tag is one that only the gate writes, however it is spelled; what is no text is MLflow's to refuse."""
     if not isinstance(key, str):
         return False
-    seen = (letter for letter in unicodedata.normalize("NFKC", key) if unicodedata.category(letter) not in _INVISIBLE)
-    return "".join(seen).casefold().startswith(RESERVED_PREFIX)
+    return "".join(filter(_is_seen, unicodedata.normalize("NFKC", key))).casefold().startswith(RESERVED_PREFIX)
+
+
+def _is_seen(letter: str) -> bool:
+    return letter not in _FILLERS and unicodedata.category(letter) not in _INVISIBLE
 
 
 def tags_of(contract: Contract, verdict: str = "", attested: int = 0) -> dict[str, str]:

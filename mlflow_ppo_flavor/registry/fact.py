@@ -55,7 +55,7 @@ def refused_announcement(trader: Trader, reference: Reference, present: int, why
     if len(whole) <= MOST_SHOWN:
         return whole
     return (
-        f"Refused: {_short_reference(reference)} holds version {present}: {why}: {_short_trader(trader)} can't serve it"
+        f"Refused: {short_reference(reference)} holds version {present}: {why}: {_short_trader(trader)} can't serve it"
     )
 
 
@@ -80,13 +80,13 @@ def refused_owned(trader_id: str, owner: str, doing: str) -> str:
 
 def refused_not_listed(trader: Trader, reference: Reference) -> str:
     """The fact where the policy doesn't let a trader announce itself."""
-    short = _short_reference(reference)
+    short = short_reference(reference)
     return f"Refused: the policy's traders don't list {_short_trader(trader)}, which announced for {short}"
 
 
 def refused_rollback(reference: Reference, why: str) -> str:
     """The fact where no version that ran at a reference can run there again."""
-    return f"Refused: {_short_reference(reference)} can't be rolled back: {why}"
+    return f"Refused: {short_reference(reference)} can't be rolled back: {why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,8 @@ def _short_trader(trader: Trader) -> str:
     return f"trader {cut(trader.trader_id, _LONGEST_TRADER)} ({cut(trader.version, _LONGEST_TRADER)})"
 
 
-def _short_reference(reference: Reference) -> Reference:
+def short_reference(reference: Reference) -> Reference:
+    """A reference as a fact shows it where whole names would push the reason out of sight."""
     return Reference(cut(reference.model, _LONGEST_MODEL), cut(reference.label, _LONGEST_LABEL))
 
 

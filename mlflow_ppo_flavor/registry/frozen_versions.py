@@ -28,7 +28,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from mlflow_ppo_flavor.registry.artifacts import _handlers, locate
 from mlflow_ppo_flavor.registry.candidates import SAME_VERSION
 from mlflow_ppo_flavor.registry.folders import destination, texts_of, with_parents
-from mlflow_ppo_flavor.registry.mlflow_tables import STAGE_DELETED, VERSIONS
+from mlflow_ppo_flavor.registry.mlflow_tables import LOCATION, STAGE_DELETED, VERSIONS
 from mlflow_ppo_flavor.registry.store import SCHEME, GuardMixin, open_store
 from mlflow_ppo_flavor.registry.tables import CONTRACTS
 
@@ -38,7 +38,15 @@ _C: Any = CONTRACTS.c
 # every version that is registered and has the flavor, whatever its stage and whichever workspace it is in
 _GUARDED = and_(VERSIONS.c.current_stage != STAGE_DELETED, _C.flavored.is_(True))
 _AMONG = or_(*(column.in_(bindparam("texts", expanding=True)) for column in (_C.root, _C.beside)))
-_OWNERS = select(_C.workspace, _C.model, _C.version).select_from(CONTRACTS.join(VERSIONS, SAME_VERSION)).where(_GUARDED)
+# MLflow moves versions into another workspace past every store: their files lie where they lay
+_SAME_FILES = and_(
+    _C.model == VERSIONS.c.name,
+    _C.version == VERSIONS.c.version,
+    _C.created == func.coalesce(VERSIONS.c.creation_time, 0),
+    _C.location == LOCATION,
+)
+_OWNERS = select(VERSIONS.c.workspace, _C.model, _C.version).distinct()
+_OWNERS = _OWNERS.select_from(CONTRACTS.join(VERSIONS, _SAME_FILES)).where(_GUARDED)
 # a folder may hold thousands: a message names one
 _MOST = 100
 _logger = logging.getLogger(__name__)

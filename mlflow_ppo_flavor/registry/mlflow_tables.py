@@ -10,6 +10,7 @@ from mlflow.store.model_registry.dbmodels.models import (
     SqlModelVersionTag,
     SqlRegisteredModel,
     SqlRegisteredModelAlias,
+    SqlRegisteredModelTag,
 )
 from sqlalchemy import func
 
@@ -18,5 +19,6 @@ VERSIONS: Any = SqlModelVersion.__table__
 TAGS: Any = SqlModelVersionTag.__table__
 ALIASES: Any = SqlRegisteredModelAlias.__table__
 MODELS: Any = SqlRegisteredModel.__table__
+MODEL_TAGS: Any = SqlRegisteredModelTag.__table__
 # Where a version's model lies: the storage location where MLflow knows one.
 LOCATION: Any = func.coalesce(VERSIONS.c.storage_location, VERSIONS.c.source, "")

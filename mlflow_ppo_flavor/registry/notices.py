@@ -13,13 +13,13 @@ from mlflow_ppo_flavor.registry.candidates import Candidate
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.display import (
     BLOCK_MARK,
-    RESERVED_PREFIX,
     VERDICT_TAG,
     describe_version,
+    is_reserved,
     own_text,
     tags_of,
 )
-from mlflow_ppo_flavor.registry.mlflow_tables import MODELS, TAGS, VERSIONS
+from mlflow_ppo_flavor.registry.mlflow_tables import MODEL_TAGS, MODELS, TAGS, VERSIONS
 from mlflow_ppo_flavor.registry.resolution import VersionKey
 
 _INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -64,7 +64,8 @@ class Notices:
 
     def clear_model(self, model: str) -> None:
         """Drop what anybody wrote in the gate's name before the model was a guarded one."""
-        self._session.execute(delete(TAGS).where(self._tags_of(model)))
+        for table in (TAGS, MODEL_TAGS):
+            self._clear_tags(table, model)
         for table in (MODELS, VERSIONS):
             here = and_(table.c.workspace == self._workspace, table.c.name == model)
             number = table.c.version if table is VERSIONS else table.c.name
@@ -73,9 +74,12 @@ class Notices:
                 cleared = update(table).where(here, number == which).values(description=own_text(text))
                 self._session.execute(cleared)
 
-    def _tags_of(self, model: str) -> Any:
-        reserved = func.lower(func.trim(TAGS.c.key)).like(f"{RESERVED_PREFIX}%")
-        return and_(TAGS.c.workspace == self._workspace, TAGS.c.name == model, reserved)
+    def _clear_tags(self, table: Any, model: str) -> None:
+        here = and_(table.c.workspace == self._workspace, table.c.name == model)
+        keys = self._session.execute(select(table.c.key).where(here).distinct()).scalars()
+        forged = [key for key in keys if is_reserved(key)]
+        if forged:
+            self._session.execute(delete(table).where(here, table.c.key.in_(forged)))
 
     def _put_tags(self, key: VersionKey, tags: Mapping[str, str]) -> None:
         identity = {"workspace": self._workspace, "name": key.model, "version": key.version}

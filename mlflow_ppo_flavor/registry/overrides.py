@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import case, insert, select, update
 from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.request import OverrideRequest
 from mlflow_ppo_flavor.registry.candidates import Origin
-from mlflow_ppo_flavor.registry.evidence import Override
+from mlflow_ppo_flavor.registry.evidence import UNAUTHENTICATED, Override
 from mlflow_ppo_flavor.registry.history import Occasion
 from mlflow_ppo_flavor.registry.tables import OVERRIDES
 
@@ -36,7 +36,10 @@ def put(
 
 
 def find(session: Session, occasion: Occasion, reference: Reference, origin: Origin, digest: str) -> Override | None:
-    """The newest override of this very version, with this digest, that is neither used nor expired."""
+    """The newest override of this very version, with this digest, that is neither used nor expired.
+
+    Another user's goes first, whatever the requester gave: it covers all that the requester's own does, and approvals.
+    """
     query = select(OVERRIDES.c.id, OVERRIDES.c.who, OVERRIDES.c.reason, OVERRIDES.c.expires_at).filter_by(
         workspace=occasion.workspace,
         model=reference.model,
@@ -47,7 +50,8 @@ def find(session: Session, occasion: Occasion, reference: Reference, origin: Ori
         digest=digest,
     )
     alive = (OVERRIDES.c.used_at.is_(None), OVERRIDES.c.expires_at > occasion.at)
-    found = session.execute(query.where(*alive).order_by(OVERRIDES.c.id.desc()).limit(1)).first()
+    own = case((OVERRIDES.c.who.in_((occasion.who, UNAUTHENTICATED)), 1), else_=0)
+    found = session.execute(query.where(*alive).order_by(own, OVERRIDES.c.id.desc()).limit(1)).first()
     return None if found is None else Override(*found)
 
 

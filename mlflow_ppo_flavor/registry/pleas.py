@@ -8,7 +8,7 @@ from mlflow_ppo_flavor.contract.request import OverrideRequest, Retire
 from mlflow_ppo_flavor.registry.claims import judge_owner
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.evidence import UNAUTHENTICATED
-from mlflow_ppo_flavor.registry.fact import cut
+from mlflow_ppo_flavor.registry.fact import cut, short_reference
 from mlflow_ppo_flavor.registry.gate import Ruling
 from mlflow_ppo_flavor.registry.judgement import judge_contract
 from mlflow_ppo_flavor.registry.resolution import VersionKey
@@ -29,7 +29,7 @@ def rule_retirement(model: str, asked: Retire, owner: str, requester: str, *, ad
 
 def rule_approval(key: VersionKey, reference: Reference, contract: Contract, requester: str) -> Ruling:
     """May this user approve of a version? Whoever is authenticated may, of a contract that can be read."""
-    what = f"{_version(key)} for {reference.label}"
+    what = f"{_version(key)} for {short_reference(reference).label}"
     if requester == UNAUTHENTICATED:
         found, expected = "a user whom nobody has authenticated", "an approval is a known user's word"
         remedy = "approve over a server with basic-auth"
@@ -43,7 +43,7 @@ def rule_override(
     key: VersionKey, reference: Reference, asked: OverrideRequest, contract: Contract, requester: str
 ) -> Ruling:
     """May this user override the gate for a version? Never for one whose contract can't be read."""
-    what = f"{_version(key)} for {reference.label}"
+    what = f"{_version(key)} for {short_reference(reference).label}"
     if contract.spec is None:
         return _refused(f"no override of {what}", judge_contract(contract, f"version {key.version}"))
     return _granted(f"{requester} overrides the gate once for {what}, for {asked.expires_seconds} s: {asked.reason}")

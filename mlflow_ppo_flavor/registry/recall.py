@@ -13,6 +13,7 @@ from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.registry import verdicts
 from mlflow_ppo_flavor.registry.case import Answer, Case
 from mlflow_ppo_flavor.registry.clerk import Clerk
+from mlflow_ppo_flavor.registry.fact import short_reference
 from mlflow_ppo_flavor.registry.guard import Guard
 from mlflow_ppo_flavor.registry.hearing import Hearing
 from mlflow_ppo_flavor.registry.resolution import RegisteredModel
@@ -77,8 +78,8 @@ class Recall:
         case = hearing.open((reference.model,), sorted(versions))
         if not case.guarded:
             raise MlflowException(
-                f"{reference}: found a model that isn't guarded, expected one with a version of the ppo flavor, a "
-                "trader that announced for it or a place in the policy: use MLflow's own operations",
+                f"{short_reference(reference)}: found a model that isn't guarded, expected one with a version of "
+                "the ppo flavor, a trader that announced for it or a place in the policy: use MLflow's own operations",
                 error_code=INVALID_PARAMETER_VALUE,
             )
         return case

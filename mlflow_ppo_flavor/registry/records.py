@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from sqlalchemy import or_, select, tuple_
 from sqlalchemy.orm import Session
 
+from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.contract.keys import VerifyingKeys
 from mlflow_ppo_flavor.contract.seal import Seal
@@ -19,6 +20,8 @@ from mlflow_ppo_flavor.registry.resolution import VersionKey
 from mlflow_ppo_flavor.registry.snapshot import Held, Ruled, Snapshot, Version, chunks
 from mlflow_ppo_flavor.registry.tables import ANNOUNCEMENTS, HISTORY
 
+# the version that a trader announced, and whether it trades on paper
+_Said = tuple[str, bool]
 # `ppo.verdict` and `ppo.proof` tell of more than the contract
 _BOUND_TAGS = ("ppo.spec", "ppo.requires_trader", "ppo.digest")
 _ADOPT = "look at it, then run mlflow-ppo guard install URI --adopt"
@@ -64,8 +67,8 @@ def seal_findings(held: Held, keys: VerifyingKeys, registry_id: str, workspace: 
         yield Finding("no_seal", "safety", label, found, expected, _ADOPT)
         return
     try:
-        seal = Seal.from_dict(json.loads(last.seal), "seal")
-    except (SpecError, ValueError) as error:
+        seal = Seal.from_dict(parsing.json_text(last.seal, "seal", expected="a seal"), "seal")
+    except SpecError as error:
         yield Finding("seal", "safety", label, "a seal that can't be read", str(error), _ADOPT)
         return
     fault = keys.fault(seal)
@@ -117,42 +120,59 @@ def tag_findings(label: str, version: Version, contract: Contract, shown: Mappin
 def missing_announcements(
     session: Session, workspace: str, snapshots: Iterable[Snapshot]
 ) -> dict[str, tuple[Finding, ...]]:
-    """Announcements that the history tells of, that nobody retired, and that aren't kept: nothing is judged by them."""
+    """Announcements that the history tells of, that nobody retired, and that aren't kept as they were: another fleet is
+    judged by.
+    """
     found = {}
     for part in chunks(each.model for each in snapshots):
         expected, kept = _told_of(session, workspace, part), _kept(session, workspace, part)
         for model in part:
-            missing = sorted(expected.get(model, set()) - kept.get(model, set()))
-            found[model] = tuple(_missing(label, trader_id) for label, trader_id in missing)
+            told, here = expected.get(model, {}), kept.get(model, {})
+            found[model] = tuple(
+                _missing(*who, told[who], here.get(who)) for who in sorted(told) if here.get(who) != told[who]
+            )
     return found
 
 
-def _missing(label: str, trader_id: str) -> Finding:
-    found, expected = f"no announcement of {trader_id}", "the history tells of it, and of nobody who retired it"
-    return Finding("announcement_missing", "safety", label, found, expected, "let the trader start again, or retire it")
+def _missing(label: str, trader_id: str, told: _Said, kept: _Said | None) -> Finding:
+    if kept is None:
+        code, found = "announcement_missing", f"no announcement of {trader_id}"
+        expected = "the history tells of it, and of nobody who retired it"
+    else:
+        code, found = "record_changed", f"an announcement of {trader_id} as {_version(kept)}"
+        expected = f"the history tells of {_version(told)}"
+    return Finding(code, "safety", label, found, expected, "let the trader start again, or retire it")
 
 
-def _told_of(session: Session, workspace: str, models: Sequence[str]) -> dict[str, set[tuple[str, str]]]:
-    """(label, trader id) of the announcements that the history leaves standing, by model."""
+def _version(said: _Said) -> str:
+    version, paper = said
+    return f"{version} ({'paper' if paper else 'real money'})"
+
+
+def _told_of(session: Session, workspace: str, models: Sequence[str]) -> dict[str, dict[tuple[str, str], _Said]]:
+    """{(label, trader id): what it said} of the announcements that the history leaves standing, by model."""
     table = HISTORY.c
     kinds = or_(table.operation.like('{"kind":"announce"%'), table.operation.like('{"kind":"retire"%'))
     query = select(table.model, table.operation).where(table.workspace == workspace, table.model.in_(models))
-    found: dict[str, set[tuple[str, str]]] = {}
+    found: dict[str, dict[tuple[str, str], _Said]] = {}
     for model, text in session.execute(query.where(kinds, table.allowed).order_by(table.id)):
         operation = json.loads(text)
         label, trader_id = operation.get("reference"), operation["trader_id"]
-        standing = found.setdefault(model, set())
+        standing = found.setdefault(model, {})
         if operation["kind"] == "announce":
-            standing.add((label, trader_id))
+            standing[label, trader_id] = (operation["version"], operation["paper"])
         else:
-            standing -= {each for each in standing if each[1] == trader_id and label in (None, each[0])}
+            for each in [each for each in standing if each[1] == trader_id and label in (None, each[0])]:
+                del standing[each]
     return found
 
 
-def _kept(session: Session, workspace: str, models: Sequence[str]) -> dict[str, set[tuple[str, str]]]:
+def _kept(session: Session, workspace: str, models: Sequence[str]) -> dict[str, dict[tuple[str, str], _Said]]:
     table = ANNOUNCEMENTS.c
-    query = select(table.model, table.label, table.trader_id)
-    found: dict[str, set[tuple[str, str]]] = {}
-    for model, label, trader_id in session.execute(query.where(table.workspace == workspace, table.model.in_(models))):
-        found.setdefault(model, set()).add((label, trader_id))
+    query = select(table.model, table.label, table.trader_id, table.announcement)
+    query = query.where(table.workspace == workspace, table.model.in_(models))
+    found: dict[str, dict[tuple[str, str], _Said]] = {}
+    for model, label, trader_id, text in session.execute(query):
+        trader = json.loads(text)["trader"]
+        found.setdefault(model, {})[label, trader_id] = (trader["version"], trader["paper"])
     return found

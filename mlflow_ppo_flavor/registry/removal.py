@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModelTag
 from sqlalchemy import Connection, Engine, MetaData, Table, delete, func, inspect, select, update
 
 from mlflow_ppo_flavor.registry.display import BLOCK_MARK, RESERVED_PREFIX, own_text
-from mlflow_ppo_flavor.registry.mlflow_tables import MODELS, TAGS, VERSIONS
+from mlflow_ppo_flavor.registry.mlflow_tables import MODEL_TAGS, MODELS, TAGS, VERSIONS
 from mlflow_ppo_flavor.registry.schema import VERSION_TABLE
 from mlflow_ppo_flavor.registry.tables import METADATA, begin_writing
-
-_MODEL_TAGS: Any = SqlRegisteredModelTag.__table__
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ def remove(engine: Engine) -> Remains:
         begin_writing(connection, [])
         found = _remains(connection)
         if found.tables:
-            for table in (TAGS, _MODEL_TAGS):
+            for table in (TAGS, MODEL_TAGS):
                 connection.execute(delete(table).where(_reserved(table)))
             for table in (MODELS, VERSIONS):
                 _clear_blocks(connection, table)
@@ -56,7 +53,7 @@ def _remains(connection: Connection) -> Remains:
     if not own:
         return Remains({}, 0, 0)
     tables = {name: _count(connection, Table(name, MetaData())) for name in own}
-    tags = sum(_count(connection, table, _reserved(table)) for table in (TAGS, _MODEL_TAGS))
+    tags = sum(_count(connection, table, _reserved(table)) for table in (TAGS, MODEL_TAGS))
     return Remains(tables, tags, sum(len(_blocks(connection, table)) for table in (MODELS, VERSIONS)))
 
 

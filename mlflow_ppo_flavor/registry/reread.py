@@ -61,9 +61,11 @@ def _read(version: Version) -> Reread:
 
 
 def _places(version: Version) -> Iterator[tuple[ArtifactRepository, str]]:
-    """Where a version's model may lie: where it was read when it was registered, then where its location leads."""
+    """Where a version's model may lie: where it was read when it was registered, then where its location leads. Of a
+    location that leads there by itself nothing else is believed.
+    """
     root = "" if version.contract is None else version.contract.root
-    if root:
+    if root and urlparse(version.location).scheme in ("runs", "models"):
         yield _repository_of(root)
     for found in _roots(version.location):
         yield _repository(found)

@@ -29,13 +29,19 @@ class Setting:
 def read_setting(engine: Engine) -> Setting:
     """The setting of a store on this database, from the environment.
 
-    MlflowException for a policy or a key that is named and can't be used: a gate never rules by another policy than it
-    was given, nor leaves verdicts unsealed that it was told to seal.
+    MlflowException for a database that doesn't say who it is, and for a policy or a key that is named and can't be
+    used: a gate never rules by another policy than it was given, nor leaves verdicts unsealed that it was told to seal.
     """
     try:
         policy = policy_from_environment()
     except SpecError as error:
         raise MlflowException(str(error), INVALID_PARAMETER_VALUE, path=error.path) from error
     with engine.connect() as connection:
-        registry_id = connection.execute(select(REGISTRY.c.registry_id)).scalar_one()
-    return Setting(policy, signer_from_environment(), registry_id, engine.dialect.name)
+        ids = connection.execute(select(REGISTRY.c.registry_id)).scalars().all()
+    if len(ids) != 1:
+        raise MlflowException(
+            f"ppo_registry: found {len(ids)} rows, expected the one that the database got with the gate's tables: "
+            "look who wrote to the database, and put its UUID back, which every seal names",
+            INVALID_PARAMETER_VALUE,
+        )
+    return Setting(policy, signer_from_environment(), ids[0], engine.dialect.name)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import text
 
@@ -12,8 +13,8 @@ from mlflow_ppo_flavor.contract.keys import SigningKey
 from mlflow_ppo_flavor.registry.installation import adopt
 from mlflow_ppo_flavor.registry.store import GuardMixin, open_store
 from tests.registry.auditing import audited
-from tests.registry.model_folders import attestation
-from tests.registry.operating import attest, digest_of, proof_of, refused, register
+from tests.registry.model_folders import announcement, attestation
+from tests.registry.operating import announce, attest, digest_of, proof_of, refused, register
 
 Audit = Callable[[], dict[str, list[str]]]
 
@@ -100,6 +101,37 @@ def test_deleting_all_of_them_makes_nothing_fine(desk: GuardMixin) -> None:
     )
 
 
+def test_deleting_every_verdict_makes_nothing_fine_without_a_key_either(
+    store: GuardMixin, models: dict[str, str]
+) -> None:
+    """It isn't taken for a registry that was never adopted: the history tells of the move."""
+    register(store, models, "2.7.0", "2.7.0")
+    store.transition_model_version_stage("m", 1, "Production", False)
+    sql(store, "DELETE FROM ppo_verdicts")
+    sql(store, "UPDATE model_versions SET current_stage = 'Production' WHERE version = 2")
+    assert audited(store)["m/Production"][0] == (
+        "[safety] no_verdict: Production: found version 2 without a verdict, the gate rules on all that is loaded"
+    )
+
+
+def test_an_announcement_that_was_changed_is_held_against_the_history(desk: GuardMixin) -> None:
+    """Judged by it, a version that this trader can't run would enter."""
+    announce(desk, announcement("m", version="2.6.0"))
+    assert audited(desk) == {}
+    raised = "replace(replace(announcement, '\"version\"\\:\"2.6.0\"', '\"version\"\\:\"2.9.0\"'), 'true', 'false')"
+    sql(desk, f"UPDATE ppo_announcements SET announcement = {raised} WHERE label = 'Production'")
+    assert audited(desk)["m"] == [
+        "[safety] record_changed: Production: found an announcement of live-1 as 2.9.0 (real money), the history tells "
+        "of 2.6.0 (paper)"
+    ]
+
+
+def test_a_database_that_doesnt_say_who_it_is_is_not_opened(desk: GuardMixin) -> None:
+    sql(desk, "DELETE FROM ppo_registry")
+    with pytest.raises(MlflowException, match=r"^ppo_registry: found 0 rows, expected the one that the database got "):
+        open_store(f"ppo:{desk.engine.url}")
+
+
 def test_without_a_key_a_registry_that_was_never_adopted_is_warned_of(
     store: GuardMixin, models: dict[str, str]
 ) -> None:
@@ -133,6 +165,11 @@ def test_a_seal_that_is_missing_made_by_another_key_or_of_another_verdict_is_tol
     ]
     sql(desk, seal, to="{}")
     assert "[safety] seal: Production: found a seal that can't be read, seal.format" in audited(desk)["m/Production"][0]
+    sql(desk, seal, to="[" * 100_000)
+    assert (
+        "[safety] seal: Production: found a seal that can't be read, seal: found no JSON"
+        in (audited(desk)["m/Production"][0])
+    )
     sql(desk, seal, to=other)
     assert audited(desk)["m/Production"][0] == (
         "[safety] record_changed: Production: found reference m/Production, the seal says m@live"

@@ -1,12 +1,15 @@
 """Audit of artifacts: what lies there now is read again, each location once, and held against what was registered."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
+from sqlalchemy import update
 
 from mlflow_ppo_flavor.registry.store import GuardMixin
+from mlflow_ppo_flavor.registry.tables import CONTRACTS
 from tests.registry.auditing import audited
 from tests.registry.filling import write_model
 from tests.registry.model_folders import announcement, trained
@@ -23,6 +26,18 @@ def test_a_changed_byte_is_told_with_its_file(desk: GuardMixin, models: dict[str
     )
     weights.unlink()
     assert "policy.safetensors: found a file that can't be read: " in audited(desk)["m/Production"][0]
+
+
+def test_a_good_copy_named_in_the_guards_own_row_hides_nothing(
+    desk: GuardMixin, models: dict[str, str], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(models["2.6.0"], tmp_path / "copy")
+    with desk.engine.begin() as connection:
+        connection.execute(update(CONTRACTS).where(CONTRACTS.c.version == 1).values(root=copy.as_uri()))
+    (Path(models["2.6.0"]) / "policy.safetensors").write_bytes(b"2.6.1")
+    assert audited(desk)["m/Production"][0].startswith(
+        "[safety] file: Production, version 1, policy.safetensors: found sha256 "
+    )
 
 
 def test_an_mlmodel_that_says_something_else_is_told(desk: GuardMixin, models: dict[str, str]) -> None:

@@ -20,6 +20,7 @@ FORGED = {
     "in bold": "**PPO policy 2.7.0 (written by mlflow-ppo)**\nall is well",
     "as a heading": "# PPO policy 2.7.0 (written by **mlflow-ppo**)\nall is well",
     "quoted": "> PPO policy 2.7.0 (written by mlflow-ppo)\n> all is well",
+    "without the hyphen": "PPO policy 2.7.0 (written by mlflow ppo)\nall is well",
     "with line ends of Windows": "PPO policy 2.7.0 (written by mlflow-ppo)\r\nall is well\r\n",
 }
 WAYS: dict[str, Callable[[SqlAlchemyStore, Folders, str], Any]] = {
@@ -64,22 +65,26 @@ def test_a_model_made_under_a_name_that_traders_load(store: GuardMixin, plain: S
 def test_what_was_forged_before_the_model_was_guarded_goes_when_it_is(store: GuardMixin, folders: Folders) -> None:
     uri = str(store.engine.url)
     plain = SqlAlchemyStore(uri)
-    plain.create_registered_model("m", [RegisteredModelTag("team", "a")], f"ours\n{FORGED['lower case']}")
-    plain.create_model_version("m", folders["sklearn"], description=FORGED["quoted"])
-    plain.create_model_version(
-        "m", folders["2.6.0"], tags=[ModelVersionTag("PPO.verdict", "Allowed"), ModelVersionTag("mine", "kept")]
-    )
+    model_tags = [RegisteredModelTag("team", "a"), RegisteredModelTag("ppo.fleet", "forged")]
+    plain.create_registered_model("m", model_tags, f"ours\n{FORGED['lower case']}")
+    plain.create_model_version("m", folders["sklearn"], description=FORGED["without the hyphen"])
+    forged = [ModelVersionTag(key, "Allowed") for key in ("PPO.verdict", "p\u3164po.verdict", "\uff50po.digest")]
+    plain.create_model_version("m", folders["2.6.0"], tags=[*forged, ModelVersionTag("mine", "kept")])
     guarded = open_store(f"ppo:{uri}")
     guarded.transition_model_version_stage("m", 2, "Production", False)
     assert guarded.get_registered_model("m").description == "ours"
+    assert guarded.get_registered_model("m").tags == {"team": "a"}
     assert guarded.get_model_version("m", 1).description == ""
     tags = guarded.get_model_version("m", 2).tags
-    assert "PPO.verdict" not in tags
+    assert "Allowed" not in tags.values()
     assert tags["mine"] == "kept"
     assert tags["ppo.verdict"].endswith("as none announced")
 
 
-@pytest.mark.parametrize("key", ["ppo.x", " PPO.x", "Ppo\u200b.x", "\uff50\uff50\uff4f.x", "p\u00adpo.x", "ppo .x"])
+@pytest.mark.parametrize(
+    "key",
+    ["ppo.x", " PPO.x", "Ppo\u200b.x", "\uff50\uff50\uff4f.x", "p\u00adpo.x", "ppo .x", "p\uffa0po.x", "\u3164ppo.x"],
+)
 def test_a_tag_is_the_gates_however_it_is_spelled(key: str, store: GuardMixin, folders: Folders) -> None:
     register(store, folders, "2.6.0")
     for call in (

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlflow.entities.workspace import Workspace, WorkspaceDeletionMode
 from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
+from mlflow.store.workspace.sqlalchemy_store import SqlAlchemyStore as WorkspaceStore
 from mlflow.tracking import MlflowClient
 from mlflow.utils.workspace_context import WorkspaceContext
 from sqlalchemy import text
@@ -195,6 +197,26 @@ def test_each_workspace_s_versions_are_frozen_for_all(
         with WorkspaceContext(asking), pytest.raises(MlflowException, match=told):
             put(repository, f"workspaces/{owner}/{PLACE}/MLmodel")
     assert sorted(kept(store)) == [(f"mlflow-artifacts:/workspaces/{name}/{PLACE}", "") for name in ("one", "two")]
+    store.engine.dispose()
+
+
+def test_what_a_deleted_workspace_leaves_to_the_default_one_stays_frozen(
+    art: Path, repository: LocalArtifactRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow moves the rows past the registry store, and the name of the workspace is free for another."""
+    monkeypatch.setenv(MLFLOW_ENABLE_WORKSPACES.name, "true")
+    store, workspaces = open_store(os.environ[REGISTRY]), WorkspaceStore(os.environ[REGISTRY].removeprefix("ppo:"))
+    workspaces.create_workspace(Workspace("one"))
+    with WorkspaceContext("one"):
+        register(store, model(art / "workspaces/one" / PLACE))
+    workspaces.delete_workspace("one", WorkspaceDeletionMode.SET_DEFAULT)
+    workspaces.create_workspace(Workspace("one"))
+    with WorkspaceContext("one"), pytest.raises(MlflowException, match=REFUSED):
+        put(repository, f"workspaces/one/{PLACE}/MLmodel")
+    with WorkspaceContext("default"):
+        store.delete_model_version("m", 1)
+    with WorkspaceContext("one"):
+        put(repository, f"workspaces/one/{PLACE}/MLmodel")
     store.engine.dispose()
 
 

@@ -66,6 +66,14 @@ class TestApprovals:
         )
         assert [row["allowed"] for row in rows(store)] == [0]
 
+    def test_long_names_leave_the_reason_in_sight(self, store: GuardMixin, folders: Folders) -> None:
+        model, label = "m" * 250, f"@{'a' * 250}"
+        register(store, folders, "2.7.0", "missing", model=model)
+        error = refused(lambda: ask_version(store, 1, Approve(label), model))
+        assert "@aaaaaaaaaaaaaaaaaa… isn't approved: a user whom nobody has authenticated" in error.message[:150]
+        error = refused(lambda: ask_version(store, 2, OverrideRequest(label, "why", 60), model))
+        assert "@aaaaaaaaaaaaaaaaaa…: try again later: MLmodel can't be read" in error.message[:150]
+
     def test_is_of_one_version_and_one_reference(self, policed: Policed, folders: Folders) -> None:
         store = policed({"protected_aliases": ["champion"], "approvals": 1})
         register(store, folders, "2.7.0")
@@ -105,6 +113,21 @@ class TestOverrides:
         refused(lambda: promote(store, 1))
         with store.engine.connect() as connection:
             assert [row.used_at is not None for row in connection.execute(select(OVERRIDES))] == [True]
+
+    def test_another_users_is_found_behind_the_requesters_own(self, policed: Policed, folders: Folders) -> None:
+        store = policed({"approvals": 1})
+        register(store, folders, "2.7.0")
+        for user in ("ann", "bob"):
+            with as_user(user):
+                ask_version(store, 1, WHY)
+        with as_user("bob"):
+            promote(store, 1)
+        assert rows(store)[-1]["fact"].endswith(", overridden by ann")
+        with store.engine.connect() as connection:
+            assert [(row.who, row.used_at is None) for row in connection.execute(select(OVERRIDES))] == [
+                ("ann", False),
+                ("bob", True),
+            ]
 
     def test_expires_by_the_clock(self, store: GuardMixin, tmp_path: Path, folders: Folders) -> None:
         register(store, {**folders, "later": too_new(tmp_path)}, "later")

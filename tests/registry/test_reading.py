@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 
 from mlflow_ppo_flavor.contract.mlmodel import MOST_BYTES
 from mlflow_ppo_flavor.errors import RegistryError
-from mlflow_ppo_flavor.registry.artifacts import read_contract, read_mlmodel
+from mlflow_ppo_flavor.registry.artifacts import _told, read_contract, read_mlmodel
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.store import GuardMixin, open_store
 from mlflow_ppo_flavor.registry.tables import CONTRACTS
@@ -88,8 +88,19 @@ def test_a_prompt_is_known_for_what_it_is(location: str) -> None:
 
 
 def test_a_location_is_told_without_its_secrets() -> None:
-    with pytest.raises(RegistryError, match=r"at nothing://host:1/m$"):
+    with pytest.raises(RegistryError, match=r"at nothing://host:1/m$") as unknown:
         read_mlmodel("nothing://user:password@host:1/m?sig=secret#secret")
+    assert "artifact repository for: nothing://host:1/m Currently" in str(unknown.value)
+    assert "password" not in str(unknown.value)
+    assert "secret" not in str(unknown.value)
+
+
+def test_an_artifact_stores_error_is_told_without_secrets() -> None:
+    error = OSError(
+        "GET http://user:p@ssword@host/m?sig=secret/MLmodel failed: Max retries with url: /m?sig=secret (why)"
+    )
+    assert _told(error) == "GET http://host/m failed: Max retries with url: /m (why)"
+    assert _told(OSError()) == "OSError"
 
 
 def test_of_a_huge_mlmodel_only_the_start_is_taken_into_memory(tmp_path: Path) -> None:

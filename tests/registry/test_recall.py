@@ -105,6 +105,13 @@ class TestWithdrawal:
         assert loaded(store, "@champion") == [(1, 1), (2, None)]
 
 
+def test_a_withdrawal_of_nothing_stands_in_the_history_and_has_no_verdict(store: GuardMixin, folders: Folders) -> None:
+    register(store, folders, "2.6.0")
+    ask_model(store, Withdraw("Production"))
+    assert [row["fact"] for row in rows(store)] == ["Allowed: no protected reference moves"]
+    assert loaded(store) == []
+
+
 def test_a_model_that_is_not_guarded_has_mlflows_own_operations(store: GuardMixin, folders: Folders) -> None:
     register(store, folders, "sklearn")
     for asked in (Rollback("Production"), Withdraw("Production")):

@@ -1,4 +1,4 @@
-"""The guard's tables: own migrations beside MLflow's, which take up what earlier versions left and refuse later ones."""
+"""The guard's tables: own migrations, databases of earlier and newer versions, several workers; MLflow's own stay."""
 
 from collections.abc import Callable
 from pathlib import Path
