@@ -7,8 +7,11 @@ from typing import Any
 
 import click
 
+from mlflow_ppo_flavor.cli.asking import last_fact, require_gate, send
+from mlflow_ppo_flavor.cli.connection import connect
 from mlflow_ppo_flavor.cli.report import print_json, print_verdict
 from mlflow_ppo_flavor.contract.compatibility import Finding
+from mlflow_ppo_flavor.contract.request import Request
 from mlflow_ppo_flavor.errors import PromotionRefused
 
 Advice = Callable[[Sequence[Finding]], Sequence[str]]
@@ -40,3 +43,23 @@ def conclude(
         for line in advise(findings):
             click.echo(line)
     context.exit(0 if allowed else 1)
+
+
+def submit(
+    context: click.Context,
+    request: Request,
+    told: Mapping[str, Any],
+    place: tuple[str | None, str | None],
+    format_: str,
+) -> None:
+    """Put a request to the gate, and tell what it said as `conclude` does. `told` names the `model`, and the `version`
+    of a request for one; `place`: the tracking and the registry URI.
+    """
+
+    def act() -> str:
+        client = connect(*place)
+        require_gate()
+        send(client, request, told["model"], told.get("version"))
+        return last_fact(told["model"], request.tag.removeprefix("ppo."))
+
+    conclude(context, told, act, format_)

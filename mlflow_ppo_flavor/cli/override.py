@@ -6,9 +6,8 @@ import re
 
 import click
 
-from mlflow_ppo_flavor.cli.asking import last_fact, require_gate, send
-from mlflow_ppo_flavor.cli.connection import connect, registry_options
-from mlflow_ppo_flavor.cli.outcome import conclude
+from mlflow_ppo_flavor.cli.connection import registry_options
+from mlflow_ppo_flavor.cli.outcome import submit
 from mlflow_ppo_flavor.cli.report import format_option
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.request import OverrideRequest
@@ -64,11 +63,5 @@ def command(
     asked = {"reference": target.label, "reason": reason, "expires_seconds": expires}
     request = OverrideRequest.from_dict(asked, "override")
 
-    def act() -> str:
-        client = connect(tracking_uri, registry_uri)
-        require_gate()
-        send(client, request, name, version)
-        return last_fact(name, "override")
-
     told = {"model": name, "version": version, "reference": str(target), "expires_seconds": expires}
-    conclude(context, told, act, format_)
+    submit(context, request, told, (tracking_uri, registry_uri), format_)

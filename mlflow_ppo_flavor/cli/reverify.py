@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mlflow_ppo_flavor.cli.asking import last_fact, require_gate, send
-from mlflow_ppo_flavor.cli.connection import connect, registry_options
-from mlflow_ppo_flavor.cli.outcome import conclude
+from mlflow_ppo_flavor.cli.connection import registry_options
+from mlflow_ppo_flavor.cli.outcome import submit
 from mlflow_ppo_flavor.cli.report import format_option
 from mlflow_ppo_flavor.contract.request import Reverify
 
@@ -29,10 +28,4 @@ def command(
     findings: [{code, kind, place, found, expected, remedy}]}.
     """
 
-    def act() -> str:
-        client = connect(tracking_uri, registry_uri)
-        require_gate()
-        send(client, Reverify(), name, version)
-        return last_fact(name, "reverify")
-
-    conclude(context, {"model": name, "version": version}, act, format_)
+    submit(context, Reverify(), {"model": name, "version": version}, (tracking_uri, registry_uri), format_)

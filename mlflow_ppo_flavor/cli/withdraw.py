@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mlflow_ppo_flavor.cli.asking import last_fact, require_gate, send
-from mlflow_ppo_flavor.cli.connection import connect, registry_options
-from mlflow_ppo_flavor.cli.outcome import conclude
+from mlflow_ppo_flavor.cli.connection import registry_options
+from mlflow_ppo_flavor.cli.outcome import submit
 from mlflow_ppo_flavor.cli.report import format_option
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.request import Withdraw
@@ -36,10 +35,10 @@ def command(
     """
     target = Reference.parse(name, reference)
 
-    def act() -> str:
-        client = connect(tracking_uri, registry_uri)
-        require_gate()
-        send(client, Withdraw(target.label), name)
-        return last_fact(name, "withdraw")
-
-    conclude(context, {"model": name, "reference": str(target)}, act, format_)
+    submit(
+        context,
+        Withdraw(target.label),
+        {"model": name, "reference": str(target)},
+        (tracking_uri, registry_uri),
+        format_,
+    )
