@@ -38,6 +38,8 @@ SEEDS = tuple(range(count(1, 3)))
 DEPLOYMENTS = count(1, 6)
 # Times that a server is killed in the middle of a promotion, on each database.
 KILLS = count(1, 50)
+# Databases on which it is: SQLite, then PostgreSQL.
+KILLED_DATABASES = count(1, 2)
 # Clients that promote at the same time, and for how many seconds.
 CLIENTS, LOAD_SECONDS = count(4, 16), count(2, 60)
 # Times that two requests which exclude each other are sent at the same moment.

@@ -74,7 +74,7 @@ MOMENTS: dict[str, dict[str, Hold]] = {
 }
 
 
-@pytest.fixture(params=MOMENTS)
+@pytest.fixture(params=list(MOMENTS)[: tiers.KILLED_DATABASES])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """The kind of a new database, and its URI."""
     if request.param == "SQLite":
