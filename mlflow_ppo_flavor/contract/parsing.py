@@ -59,7 +59,7 @@ def mapping(value: object, path: str, known: Collection[str], *, where: str = ""
     for key in value:
         if key not in known:
             shown = _cut(key) if isinstance(key, str) and _encodable(key) else show(key)
-            raise SpecError(join(path, shown), "an unknown key", f"one of {', '.join(known)}")
+            raise SpecError(join(path, shown), "an unknown key", f"one of {', '.join(known)}" if known else "no key")
     return value
 
 

@@ -61,13 +61,15 @@ class Reference:
         )
 
     @classmethod
-    def parse(cls, model: str, label: str, path: str = "") -> Reference:
-        """A reference from a model's name and `Production`, `staging` or `@alias`; SpecError for what can't be one.
+    def parse(cls, model: str, label: str, path: str = "", key: str = "reference") -> Reference:
+        """A reference from a model's name and `Production`, `staging` or `@alias`; SpecError for what can't be one,
+        which names the label as `key` below `path`.
 
         Stages are case-insensitive, as in MLflow; `latest`, `None`, `Archived` and `v<number>` can't be references.
         """
         parsing.name(model, parsing.join(path, "model"), pattern=_MODEL, expected="a model name without / : @ ?")
-        return cls(model, _alias(label, path) if label.startswith("@") else _stage(label, path))
+        where = parsing.join(path, key)
+        return cls(model, _alias(label, where) if label.startswith("@") else _stage(label, where))
 
     @classmethod
     def of_uri(cls, uri: str) -> Reference | None:
@@ -86,15 +88,11 @@ def _stage(label: str, path: str) -> str:
     for stage in PROTECTED_STAGES:
         if label.lower() == stage.lower():
             return stage
-    raise SpecError(parsing.join(path, "reference"), parsing.show(label), "Production, Staging or @alias")
+    raise SpecError(path, parsing.show(label), "Production, Staging or @alias")
 
 
 def _alias(label: str, path: str) -> str:
     alias = label[1:]
     if not _ALIAS.fullmatch(alias) or alias.lower() == "latest" or _VERSION_LIKE.fullmatch(alias):
-        raise SpecError(
-            parsing.join(path, "reference"),
-            parsing.show(label),
-            "an alias that MLflow allows, such as @champion",
-        )
+        raise SpecError(path, parsing.show(label), "an alias that MLflow allows, such as @champion")
     return label

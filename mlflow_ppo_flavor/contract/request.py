@@ -24,7 +24,8 @@ GUARD_MODEL = "ppo"
 """The name under which the report `guard`, which belongs to no model, is answered."""
 MOST_ROWS = 1_000
 _ID = {"pattern": TRADER_ID, "expected": "an id of letters, digits, . _ - (64 at most)"}
-_DIGITS = re.compile(r"[0-9]{1,18}")
+_DIGITS = re.compile(r"[0-9]{1,19}")
+_MOST_ID = 2**63 - 1
 R = TypeVar("R", bound="Request")
 
 
@@ -174,18 +175,18 @@ class Question:
         return cls(
             report,
             parsing.take(read, "limit", REPORT_TAG, _digits, default=50, high=MOST_ROWS),
-            parsing.take(read, "before", REPORT_TAG, _digits, default=None, high=2**63 - 1),
+            parsing.take(read, "before", REPORT_TAG, _digits, default=None, high=_MOST_ID),
             _label(read, REPORT_TAG, "after") if "after" in read else None,
             _label(read, REPORT_TAG) if "reference" in read else None,
             parsing.take(read, "versions", REPORT_TAG, _digits, default=0, high=MOST_ROWS),
-            parsing.take(read, "below", REPORT_TAG, _digits, default=None, high=2**63 - 1),
+            parsing.take(read, "below", REPORT_TAG, _digits, default=None, high=_MOST_ID),
         )
 
 
 def _label(read: Mapping[str, Any], path: str, key: str = "reference") -> str:
     """The label of a reference, in its canonical writing; the model is the one whose tag it stands in."""
     label = parsing.take(read, key, path, parsing.text)
-    return Reference.parse("model", label, path).label
+    return Reference.parse("model", label, path, key).label
 
 
 def _digits(value: object, path: str, *, high: int) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.digest import canonical_json
 from mlflow_ppo_flavor.contract.trader import Attestation
+from mlflow_ppo_flavor.registry import kept
 from mlflow_ppo_flavor.registry.candidates import Origin
 from mlflow_ppo_flavor.registry.history import Occasion
 from mlflow_ppo_flavor.registry.tables import ATTESTATIONS
@@ -38,11 +37,11 @@ def put(session: Session, occasion: Occasion, origin: Origin, attestation: Attes
 
 
 def trader_versions(session: Session, workspace: str, origin: Origin, digest: str) -> frozenset[str]:
-    """The versions of the traders that attested this very version, with this digest."""
+    """The versions of the traders that attested this very version, with this digest; one that can't be read is none."""
     here = {"workspace": workspace, "model": origin.key.model, "version": origin.key.version}
-    query = select(ATTESTATIONS.c.attestation).filter_by(**here, created=origin.created, location=origin.location)
-    told = (Attestation.from_dict(json.loads(text)) for text in session.execute(query).scalars())
-    return frozenset(each.trader_version for each in told if each.digest == digest)
+    query = select(ATTESTATIONS).filter_by(**here, created=origin.created, location=origin.location)
+    told = map(kept.attestation, session.execute(query).mappings())
+    return frozenset(each.trader_version for each in told if isinstance(each, Attestation) and each.digest == digest)
 
 
 def rename(session: Session, workspace: str, name: str, new_name: str) -> None:

@@ -17,6 +17,7 @@ from mlflow_ppo_flavor.contract.keys import VerifyingKeys
 from mlflow_ppo_flavor.contract.request import Question
 from mlflow_ppo_flavor.registry import records
 from mlflow_ppo_flavor.registry.contracts import Contract
+from mlflow_ppo_flavor.registry.kept import LostTrader
 from mlflow_ppo_flavor.registry.rejudging import findings_of
 from mlflow_ppo_flavor.registry.reread import Reread, read_again
 from mlflow_ppo_flavor.registry.resolution import VersionKey
@@ -91,7 +92,7 @@ def audit(
     """Every guarded one of these models, in their order; each location is read once, however many versions share it."""
     found = snapshots(session, workspace, models, setting.policy, question, whole=True)
     shown = records.shown_tags(session, workspace, [v.key for v in _versions(found)])
-    missing = records.missing_announcements(session, workspace, found)
+    told = records.history_findings(session, workspace, found)
     strict = setting.signer is not None or _adopted(session, workspace)
     reread = read_again(_versions(found))
     known = gather(session, workspace, (held for each in found for held in each.held), setting.policy)
@@ -99,8 +100,8 @@ def audit(
     return [
         AuditedModel(
             each.model,
-            tuple(AuditedReference(held, tuple(_findings(desk, held))) for held in each.held),
-            missing[each.model],
+            tuple(AuditedReference(held, tuple(dict.fromkeys(_findings(desk, held)))) for held in each.held),
+            told[each.model],
             each.next,
         )
         for each in found
@@ -134,11 +135,13 @@ def _findings(desk: _Desk, held: Held) -> Iterator[Finding]:
     label, version, setting = held.reference.label, held.version, desk.setting
     yield from records.verdict_findings(held, strict=desk.strict)
     yield from records.seal_findings(held, _keys(setting), setting.registry_id, desk.workspace)
+    yield from (trader.damage for trader in (a.trader for a in held.fleet) if isinstance(trader, LostTrader))
     if version is None:
         return
+    yield from desk.known.damaged.get(version.key, ())
     yield from findings_of(held, version, setting.policy, desk.known)
     yield from artifact_findings(label, version, desk.reread[version.location])
-    if version.contract is not None:
+    if version.contract is not None and version.contract.damage is None:
         yield from records.tag_findings(label, version, version.contract, desk.shown.get(version.key, {}))
 
 
@@ -165,6 +168,6 @@ def _contract_findings(place: str, registered: Contract, now: Contract) -> Itera
             f"{registered.digest[:12]}… was registered" if registered.digest else "it had none when it was registered"
         )
         yield Finding("digest", "safety", place, found, expected, RESTORE)
-    elif now != registered:
+    elif registered.damage is None and now != registered:
         found, expected = "a contract that differs from its digest's", "the guard's own row was changed"
         yield Finding("record_changed", "safety", place, found, expected, "run mlflow-ppo reverify on the version")

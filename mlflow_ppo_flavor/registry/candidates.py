@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract.digest import canonical_json
-from mlflow_ppo_flavor.contract.spec import ModelSpec
+from mlflow_ppo_flavor.registry import kept
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.mlflow_tables import LOCATION, STAGE_DELETED, VERSIONS
 from mlflow_ppo_flavor.registry.resolution import VersionKey
@@ -144,10 +142,5 @@ def _row(contract: Contract) -> dict[str, Any]:
 
 
 def _contract(row: Any) -> Contract:
-    spec = None if row["spec"] is None else _spec(row["spec"])
-    return Contract(spec=spec, **{name: row[name] for name in _READ if name != "spec"})
-
-
-@lru_cache(maxsize=1_024)
-def _spec(text: str) -> ModelSpec:
-    return ModelSpec.from_dict(json.loads(text))
+    read = {name: row[name] for name in _READ if name != "spec"}
+    return kept.contract(row["name"], row["version"], row["spec"], read)

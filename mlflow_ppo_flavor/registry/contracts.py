@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from mlflow_ppo_flavor.contract import parsing
+from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.contract.digest import canonical_json, sha256_hex
 from mlflow_ppo_flavor.contract.mlmodel import MOST_BYTES, check_events, check_values
 from mlflow_ppo_flavor.contract.spec import ModelSpec
@@ -32,7 +33,8 @@ class Contract:
     False where nobody can tell whether MLmodel lists it: it couldn't be fetched, or is out of the bounds within which
     it is read. Such a contract serves for the ruling in hand alone and isn't kept. `mlmodel`: the sha256 of the bytes
     that it was read from; `flavors`: the canonical JSON of MLmodel's flavors, whose sha256 is the digest. `root`: the
-    folder that it was read in, and `beside` the other one that MLflow loads files from, if any.
+    folder that it was read in, and `beside` the other one that MLflow loads files from, if any. `damage`: what is wrong
+    with the guard's own row, where that can't be read.
     """
 
     flavored: bool
@@ -46,6 +48,7 @@ class Contract:
     flavors: str = field(default="", compare=False, repr=False)
     root: str = field(default="", compare=False)
     beside: str = field(default="", compare=False)
+    damage: Finding | None = field(default=None, compare=False)
 
     @classmethod
     def unknown(cls, reason: str) -> Contract:

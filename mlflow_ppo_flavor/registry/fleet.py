@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select
@@ -15,7 +13,7 @@ from mlflow_ppo_flavor.contract.digest import canonical_json
 from mlflow_ppo_flavor.contract.releases import features_of_trader
 from mlflow_ppo_flavor.contract.trader import SPEC_FORMATS, Announcement
 from mlflow_ppo_flavor.errors import SpecError
-from mlflow_ppo_flavor.registry import history
+from mlflow_ppo_flavor.registry import history, kept
 from mlflow_ppo_flavor.registry.evidence import UNAUTHENTICATED
 from mlflow_ppo_flavor.registry.history import Occasion
 from mlflow_ppo_flavor.registry.tables import ANNOUNCEMENTS
@@ -72,12 +70,22 @@ def retire(session: Session, workspace: str, model: str, trader_id: str, label: 
 
 def fleet_of(session: Session, workspace: str, model: str) -> tuple[Announcement, ...]:
     """Every announcement for references to a model, sorted by reference and trader."""
-    return read_fleet(session.execute(_TEXTS, {"workspace": workspace, "model": model}).scalars())
+    texts = session.execute(_TEXTS, {"workspace": workspace, "model": model}).scalars()
+    return read_fleet(session, workspace, (model,), list(texts))
 
 
-def read_fleet(texts: Iterable[str]) -> tuple[Announcement, ...]:
-    """The announcements in the table's texts, sorted by reference and trader: databases differ in how they sort."""
-    return tuple(sorted(map(_announcement, texts), key=lambda a: (a.reference, a.trader.trader_id)))
+def read_fleet(
+    session: Session, workspace: str, names: Sequence[str], texts: Collection[str]
+) -> tuple[Announcement, ...]:
+    """The announcements for these models, whose texts are in hand, sorted by reference and trader: databases differ in
+    how they sort. One that can't be read is a LostTrader's: its row is asked for then.
+    """
+    try:
+        found = [kept.parse_announcement(text) for text in texts]
+    except SpecError:
+        query = select(ANNOUNCEMENTS).where(ANNOUNCEMENTS.c.workspace == workspace, ANNOUNCEMENTS.c.model.in_(names))
+        found = [kept.announcement(row) for row in session.execute(query).mappings()]
+    return tuple(sorted(found, key=lambda a: (a.reference, a.trader.trader_id)))
 
 
 _TEXTS = select(ANNOUNCEMENTS.c.announcement).where(
@@ -85,19 +93,17 @@ _TEXTS = select(ANNOUNCEMENTS.c.announcement).where(
 )
 
 
-@lru_cache(maxsize=1_024)
-def _announcement(text: str) -> Announcement:
-    return Announcement.from_dict(json.loads(text))
-
-
 def fleet_tag(fleet: Iterable[Announcement]) -> str:
     """The fleet of one model as the read-only tag's value, short, as it stands on the model's page: a JSON list.
 
     An entry has the reference's label, trader_id, version, paper and announced_at; own_packages where there are some;
     own_features where the trader computes these after those of the released trader; features where it computes others
-    in their place; spec_formats where they aren't the released trader's; the announcement's packages never.
+    in their place; spec_formats where they aren't the released trader's; the announcement's packages never. A trader
+    whose announcement can't be read isn't shown.
     """
-    return canonical_json([_entry(each) for each in fleet]).decode("utf-8")
+    return canonical_json([_entry(each) for each in fleet if not isinstance(each.trader, kept.LostTrader)]).decode(
+        "utf-8"
+    )
 
 
 def parse_fleet_tag(model: str, value: str) -> tuple[Announcement, ...]:

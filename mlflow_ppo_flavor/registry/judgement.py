@@ -12,6 +12,7 @@ from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.trader import Announcement, Trader
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.fact import describe, listed, released
+from mlflow_ppo_flavor.registry.kept import LostTrader
 from mlflow_ppo_flavor.registry.policy import DEFAULT_POLICY
 from mlflow_ppo_flavor.registry.terms import Terms
 
@@ -43,6 +44,8 @@ def judge_trader(contract: Contract, trader: Trader, place: str = "") -> Verdict
     """May this trader run a version with this contract? `place` goes before the findings' own places."""
     if contract.spec is None:
         return Verdict((judge_contract(contract, place),), strict=True)
+    if isinstance(trader, LostTrader):
+        return Verdict((trader.damage,), strict=True)
     verdict = judge(contract.spec, trader, proven=contract.golden, strict=True, vouched=contract.vouched)
     where = f"{place}, {describe(trader)}, " if place else ""
     return replace(verdict, findings=tuple(replace(f, place=f"{where}{f.place}") for f in verdict.findings))
@@ -50,6 +53,8 @@ def judge_trader(contract: Contract, trader: Trader, place: str = "") -> Verdict
 
 def judge_contract(contract: Contract, place: str) -> Finding:
     """The finding of a contract that can't be read."""
+    if contract.damage is not None:
+        return contract.damage
     code, remedy = "no_contract", "log it with mlflow_ppo_flavor.log_model and register that"
     if not contract.known:
         code, remedy = "unknown_contract", f"try again once it can be read, or {remedy}"

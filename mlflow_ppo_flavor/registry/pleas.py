@@ -61,7 +61,7 @@ def rule_reverification(key: VersionKey, kept: Contract | None, found: Contract,
         return _refused(f"{_version(key)} can't be read again", finding)
     if not found.known:
         return _refused(f"{_version(key)} can't be read", judge_contract(found, place))
-    if kept is not None and kept.spec is not None and found.digest != kept.digest:
+    if kept is not None and kept.digest and found.digest != kept.digest:
         shown = f"digest {found.digest[:12]}…" if found.digest else found.reason
         expected = f"it was registered with digest {kept.digest[:12]}…"
         finding = Finding("digest", "safety", place, shown, expected, "register what lies there as a new version")

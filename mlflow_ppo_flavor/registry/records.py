@@ -13,6 +13,7 @@ from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.contract.keys import VerifyingKeys
 from mlflow_ppo_flavor.contract.seal import Seal
 from mlflow_ppo_flavor.errors import SpecError
+from mlflow_ppo_flavor.registry import kept
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.display import tags_of
 from mlflow_ppo_flavor.registry.mlflow_tables import TAGS
@@ -22,9 +23,12 @@ from mlflow_ppo_flavor.registry.tables import ANNOUNCEMENTS, HISTORY
 
 # the version that a trader announced, and whether it trades on paper
 _Said = tuple[str, bool]
+# an announcement that is there and can't be read: a finding of its own
+_UNREADABLE: _Said = ("", False)
 # `ppo.verdict` and `ppo.proof` tell of more than the contract
 _BOUND_TAGS = ("ppo.spec", "ppo.requires_trader", "ppo.digest")
 _ADOPT = "look at it, then run mlflow-ppo guard install URI --adopt"
+_EMPTIED = ", or run mlflow-ppo guard install URI --adopt where it is meant to load nothing"
 _AGAIN = "look who wrote to the database, then promote the version that is meant once more"
 
 
@@ -45,7 +49,8 @@ def verdict_findings(held: Held, *, strict: bool) -> Iterator[Finding]:
         expected = f"the gate's last verdict is for {ruled}"
         if version is not None and version.key.version == last.version:
             expected = "that number was another version when the gate allowed it"
-        yield Finding("moved_around_the_gate", "safety", label, found, expected, _AGAIN)
+        remedy = f"{_AGAIN}{_EMPTIED}" if version is None else _AGAIN
+        yield Finding("moved_around_the_gate", "safety", label, found, expected, remedy)
     elif version is not None and version.contract is not None and version.contract.digest != last.digest:
         found, expected = f"digest {version.contract.digest[:12]}…", f"the verdict is for {last.digest[:12]}…"
         yield Finding("record_changed", "safety", label, found, expected, _AGAIN)
@@ -117,20 +122,32 @@ def tag_findings(label: str, version: Version, contract: Contract, shown: Mappin
             yield Finding("tag_changed", "safety", place, found, expected, remedy)
 
 
-def missing_announcements(
-    session: Session, workspace: str, snapshots: Iterable[Snapshot]
-) -> dict[str, tuple[Finding, ...]]:
-    """Announcements that the history tells of, that nobody retired, and that aren't kept as they were: another fleet is
-    judged by.
+def history_findings(session: Session, workspace: str, snapshots: Iterable[Snapshot]) -> dict[str, tuple[Finding, ...]]:
+    """Rows of the history that can't be read; announcements that it tells of, that nobody retired, and that aren't kept
+    as they were: another fleet is judged by.
     """
     found = {}
     for part in chunks(each.model for each in snapshots):
-        expected, kept = _told_of(session, workspace, part), _kept(session, workspace, part)
+        damages = _suspects(session, workspace, part)
+        expected, kept_here = _told_of(session, workspace, part, damages), _kept(session, workspace, part)
         for model in part:
-            told, here = expected.get(model, {}), kept.get(model, {})
-            found[model] = tuple(
-                _missing(*who, told[who], here.get(who)) for who in sorted(told) if here.get(who) != told[who]
-            )
+            told, here = expected.get(model, {}), kept_here.get(model, {})
+            changed = [who for who in sorted(told) if here.get(who) not in (told[who], _UNREADABLE)]
+            missing = (_missing(*who, told[who], here.get(who)) for who in changed)
+            found[model] = (*dict.fromkeys(damages.get(model, ())), *missing)
+    return found
+
+
+def _suspects(session: Session, workspace: str, models: Sequence[str]) -> dict[str, list[Finding]]:
+    """What is wrong with the rows that the database itself sees to be no JSON of their kind, by model. The others are
+    many: they are read where they are shown.
+    """
+    table = HISTORY.c
+    shapes = [table[name].not_like("{%}" if name in ("operation", "digests") else "[%]") for name in kept.COLUMNS]
+    query = select(HISTORY).where(table.workspace == workspace, table.model.in_(models), or_(*shapes))
+    found: dict[str, list[Finding]] = {}
+    for row in session.execute(query.order_by(table.id)).mappings():
+        found.setdefault(row["model"], []).extend(kept.entry(row)[1])
     return found
 
 
@@ -149,18 +166,26 @@ def _version(said: _Said) -> str:
     return f"{version} ({'paper' if paper else 'real money'})"
 
 
-def _told_of(session: Session, workspace: str, models: Sequence[str]) -> dict[str, dict[tuple[str, str], _Said]]:
-    """{(label, trader id): what it said} of the announcements that the history leaves standing, by model."""
+def _told_of(
+    session: Session, workspace: str, models: Sequence[str], damages: dict[str, list[Finding]]
+) -> dict[str, dict[tuple[str, str], _Said]]:
+    """{(label, trader id): what it said} of the announcements that the history leaves standing, by model. What can't be
+    read of them is put with the `damages`.
+    """
     table = HISTORY.c
     kinds = or_(table.operation.like('{"kind":"announce"%'), table.operation.like('{"kind":"retire"%'))
-    query = select(table.model, table.operation).where(table.workspace == workspace, table.model.in_(models))
+    query = select(table.id, table.model, table.operation).where(table.workspace == workspace, table.model.in_(models))
     found: dict[str, dict[tuple[str, str], _Said]] = {}
-    for model, text in session.execute(query.where(kinds, table.allowed).order_by(table.id)):
-        operation = json.loads(text)
+    for number, model, text in session.execute(query.where(kinds, table.allowed).order_by(table.id)):
+        try:
+            operation = kept.operation(text)
+        except SpecError as error:
+            damages.setdefault(model, []).append(kept.entry_damage(number, error))
+            continue
         label, trader_id = operation.get("reference"), operation["trader_id"]
         standing = found.setdefault(model, {})
         if operation["kind"] == "announce":
-            standing[label, trader_id] = (operation["version"], operation["paper"])
+            standing[str(label), trader_id] = (operation["version"], operation["paper"])
         else:
             for each in [each for each in standing if each[1] == trader_id and label in (None, each[0])]:
                 del standing[each]
@@ -173,6 +198,14 @@ def _kept(session: Session, workspace: str, models: Sequence[str]) -> dict[str, 
     query = query.where(table.workspace == workspace, table.model.in_(models))
     found: dict[str, dict[tuple[str, str], _Said]] = {}
     for model, label, trader_id, text in session.execute(query):
-        trader = json.loads(text)["trader"]
-        found.setdefault(model, {})[label, trader_id] = (trader["version"], trader["paper"])
+        found.setdefault(model, {})[label, trader_id] = _said(text)
     return found
+
+
+def _said(text: str) -> _Said:
+    """What an announcement says, as cheaply as it can be read."""
+    try:
+        trader = json.loads(text)["trader"]
+        return trader["version"], trader["paper"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return _UNREADABLE

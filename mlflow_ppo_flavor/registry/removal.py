@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,19 @@ from mlflow_ppo_flavor.registry.tables import METADATA, begin_writing
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What the guard wrote into a database: {its tables: their rows}, tags, and blocks in descriptions."""
+    """What the guard wrote into a database: {its tables: their rows}, {tags' keys: how many}, blocks in descriptions.
+
+    Tags that a user wrote before there was a guard are among them: nothing tells those from its own.
+    """
 
     tables: dict[str, int]
-    tags: int
+    keys: dict[str, int]
     blocks: int
+
+    @property
+    def tags(self) -> int:
+        """How many tags there are of all keys."""
+        return sum(self.keys.values())
 
     def __bool__(self) -> bool:
         return bool(self.tables or self.tags or self.blocks)
@@ -51,14 +60,23 @@ def _remains(connection: Connection) -> Remains:
     there = set(inspect(connection).get_table_names())
     own = [name for name in (*METADATA.tables, VERSION_TABLE) if name in there]
     if not own:
-        return Remains({}, 0, 0)
+        return Remains({}, {}, 0)
     tables = {name: _count(connection, Table(name, MetaData())) for name in own}
-    tags = sum(_count(connection, table, _reserved(table)) for table in (TAGS, MODEL_TAGS))
-    return Remains(tables, tags, sum(len(_blocks(connection, table)) for table in (MODELS, VERSIONS)))
+    return Remains(tables, _keys(connection), sum(len(_blocks(connection, table)) for table in (MODELS, VERSIONS)))
 
 
-def _count(connection: Connection, table: Any, *where: Any) -> int:
-    return connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one()
+def _keys(connection: Connection) -> dict[str, int]:
+    """{key: how many tags of models and versions have it}, sorted."""
+    found: Counter[str] = Counter()
+    for table in (TAGS, MODEL_TAGS):
+        query = select(table.c.key, func.count()).where(_reserved(table)).group_by(table.c.key)
+        for key, count in connection.execute(query):
+            found[key] += count
+    return dict(sorted(found.items()))
+
+
+def _count(connection: Connection, table: Any) -> int:
+    return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 
 def _reserved(table: Any) -> Any:

@@ -4,7 +4,6 @@ for `audit`, which reads artifacts too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract.reference import PROTECTED_STAGES
 from mlflow_ppo_flavor.contract.request import GUARD_MODEL, Question
+from mlflow_ppo_flavor.registry import kept
 from mlflow_ppo_flavor.registry.audit import audit
 from mlflow_ppo_flavor.registry.candidates import SAME_VERSION
 from mlflow_ppo_flavor.registry.display import proof_of
@@ -162,14 +162,15 @@ def _version(version: Version) -> Report:
 
 
 def _verdict(last: Ruled) -> Report:
-    seal = None if last.seal is None else json.loads(last.seal)
+    seal = None if last.seal is None else kept.seal(last.seal)
+    signed = seal if isinstance(seal, dict) else None
     return {
         "sequence": last.sequence,
         "version": last.version,
         "digest": last.digest,
         "at": iso(last.at),
-        "sealed": seal is not None,
-        "key_id": None if seal is None else seal.get("key_id"),
+        "sealed": signed is not None,
+        "key_id": None if signed is None else signed.get("key_id"),
     }
 
 
@@ -206,9 +207,8 @@ def _rows(question: Question, session: Session, workspace: str, model: str) -> t
 
 
 def _row(row: Mapping[str, Any]) -> Report:
-    kept = {key: row[key] for key in ("id", "who", "model", "allowed", "fact")}
-    read = {key: json.loads(row[key]) for key in ("operation", "moves", "fleet", "findings", "digests")}
-    return {**kept, "at": iso(row["at"]), **read}
+    told = {key: row[key] for key in ("id", "who", "model", "allowed", "fact")}
+    return {**told, "at": iso(row["at"]), **kept.told_entry(row)}
 
 
 def _labels(row: Report) -> set[str]:
@@ -228,7 +228,7 @@ def _verdicts(
     for part in chunks(models):
         for model, label, seal in session.execute(last_seals(workspace, part, question.reference)):
             if seal is not None:
-                found[model][label] = json.loads(seal)
+                found[model][label] = kept.seal(seal)
     return found
 
 

@@ -23,10 +23,14 @@ _UNREAD = Contract.unknown("its contract hasn't been read")
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A version that a reference has loaded, with the digest that it then had; None where it was emptied."""
+    """A version that a reference has loaded, with the digest that it then had; None where it was emptied.
+
+    `gone`: it was deleted since, also where another version has its number by now.
+    """
 
     version: int | None
     digest: str = ""
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,7 @@ def rollbacks(reference: Reference, ran: Sequence[Ran], models: Models) -> list[
     """The rollbacks that may be tried, in order: to what the reference loaded before it first loaded what it loads now,
     the latest first, 100 at most. So a second rollback goes further back, never forth again. `ran`: oldest first.
     """
-    model = models.get(reference.model)
-    present = None if model is None else model.resolve(reference)
-    versions = [each.version for each in ran if each.version is not None]
-    before = versions[: versions.index(present)] if present in versions else versions
-    tried = list(dict.fromkeys(reversed(before)))[:MOST_TRIED]
-    return [Rollback(reference.model, reference.label, version) for version in tried]
+    return [operation for operation, _ in _tried(reference, ran, models)]
 
 
 def withdrawal(reference: Reference, models: Models) -> Withdraw:
@@ -88,9 +87,9 @@ def choose_rollback(
     passed: list[Finding] = []
     reasons: list[str] = []
     contracts = _filled(contracts, needed(rollbacks(reference, ran, models), models, fleet, policy))
-    for operation in rollbacks(reference, ran, models):
+    for operation, before in _tried(reference, ran, models):
         key = VersionKey(reference.model, operation.version)
-        ruling = _changed(key, ran, reference, models, contracts) or rule(
+        ruling = _changed(key, before, reference, models, contracts) or rule(
             operation, models, contracts, fleet, policy=policy
         )
         if ruling.allowed:
@@ -126,18 +125,31 @@ def choose_withdrawal(
     return Choice(whole, _with(rule(whole, models, contracts, fleet, policy=policy), passed))
 
 
-def _changed(
-    key: VersionKey, ran: Sequence[Ran], reference: Reference, models: Models, contracts: Contracts
-) -> Ruling | None:
+def _tried(reference: Reference, ran: Sequence[Ran], models: Models) -> list[tuple[Rollback, Ran]]:
+    """The rollbacks that may be tried, each with what then ran: for each version the last time that it did."""
+    model = models.get(reference.model)
+    present = None if model is None else model.resolve(reference)
+    loaded = [each for each in ran if each.version is not None]
+    first = next((i for i, each in enumerate(loaded) if each.version == present and not each.gone), len(loaded))
+    latest = {(each.version, each.gone): each for each in loaded[:first]}
+    order = dict.fromkeys((each.version, each.gone) for each in reversed(loaded[:first]))
+    tried = [latest[key] for key in order][:MOST_TRIED]
+    return [
+        (Rollback(reference.model, reference.label, each.version), each) for each in tried if each.version is not None
+    ]
+
+
+def _changed(key: VersionKey, ran: Ran, reference: Reference, models: Models, contracts: Contracts) -> Ruling | None:
     """The refusal of a version that isn't there any more, or isn't what ran; None where it is."""
-    digest = next(each.digest for each in reversed(ran) if each.version == key.version)
     place, remedy = reference.label, "promote a version that is there"
     found = expected = ""
-    if key.version not in models[key.model].stages:
-        code, found, expected = "gone", f"no version {key.version}", "it ran there and was deleted since"
-    elif contracts[key].digest != digest and contracts[key].spec is not None:
+    there = key.version in models[key.model].stages
+    if ran.gone or not there:
+        found = f"{'another' if there else 'no'} version {key.version}"
+        code, expected = "gone", "it ran there and was deleted since"
+    elif contracts[key].digest != ran.digest and contracts[key].spec is not None:
         code, found = "digest", f"digest {contracts[key].digest[:12]}…"
-        expected = f"what ran there as version {key.version} had {digest[:12]}…"
+        expected = f"what ran there as version {key.version} had {ran.digest[:12]}…"
     if not found:
         return None
     finding = Finding(code, "safety", place, found, expected, remedy)

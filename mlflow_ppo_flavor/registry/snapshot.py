@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from sqlalchemy import RowMapping, Select, and_, func, select, tuple_
@@ -13,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract.reference import PROTECTED_STAGES, Reference
 from mlflow_ppo_flavor.contract.request import Question
-from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.contract.trader import Announcement
+from mlflow_ppo_flavor.registry import kept
 from mlflow_ppo_flavor.registry.candidates import SAME_VERSION
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.evidence import UNAUTHENTICATED
@@ -158,13 +156,13 @@ def _labels(session: Session, workspace: str, models: Sequence[str], policy: Pol
     owners = _owners(session, workspace)
     for names in chunks(models):
         for row in session.execute(_said(workspace, names)).mappings():
-            announcement = _announcement(row["announcement"])
+            announcement = kept.announcement(row)
             owner = owners.get(announcement.trader.trader_id, "")
             said = Said(announcement, row["received_at"], owner)
             found[row["model"]].said.setdefault(row["label"], []).append(said)
         for row in session.execute(_last(workspace, names)).mappings():
-            kept = {key: row[key] for key in Ruled.__dataclass_fields__}
-            found[row["model"]].last[row["label"]] = Ruled(**kept)
+            ruled = {key: row[key] for key in Ruled.__dataclass_fields__}
+            found[row["model"]].last[row["label"]] = Ruled(**ruled)
         for model, label, version, digest in session.execute(_used(workspace, names)):
             found[model].overridden.setdefault((label, version), set()).add(digest)
         for model, stage, version in session.execute(_staged(workspace, names)):
@@ -257,6 +255,7 @@ def _versions(
     return found
 
 
+_READ = ("flavored", "digest", "golden", "reason", "vouched", "mlmodel", "root")
 _OWN = ("workspace", "model", "version", "created", "location")
 
 
@@ -267,17 +266,5 @@ def _version(row: RowMapping) -> Version:
 
 
 def _contract(row: RowMapping) -> Contract:
-    spec = None if row["spec"] is None else _spec(row["spec"])
-    bytes_ = {"mlmodel": row["mlmodel"], "flavors": row.get("flavors", ""), "root": row["root"]}
-    proof = {"digest": row["digest"], "golden": row["golden"], "vouched": row["vouched"]}
-    return Contract(row["flavored"], spec, reason=row["reason"], **proof, **bytes_)
-
-
-@lru_cache(maxsize=1_024)
-def _spec(text: str) -> ModelSpec:
-    return ModelSpec.from_dict(json.loads(text))
-
-
-@lru_cache(maxsize=1_024)
-def _announcement(text: str) -> Announcement:
-    return Announcement.from_dict(json.loads(text))
+    read = {name: row[name] for name in _READ} | {"flavors": row.get("flavors", "")}
+    return kept.contract(row["name"], row["version"], row["spec"], read)

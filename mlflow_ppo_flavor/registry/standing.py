@@ -43,7 +43,7 @@ def read_standing(session: Session, workspace: str, names: Sequence[str], versio
     registered = sorted(name for name, _, _ in rows.get("model", ()))
     return Standing(
         models={name: RegisteredModel(name, stages.get(name, {}), aliases.get(name, {})) for name in registered},
-        fleet=fleet.read_fleet(text for _, text, _ in rows.get("announced", ())),
+        fleet=fleet.read_fleet(session, workspace, names, [text for _, text, _ in rows.get("announced", ())]),
         flavored="flavored" in rows,
         sequences={Reference(name, label): number for name, label, number in rows.get("sequence", ())},
         approved=frozenset((Reference(name, label), number) for name, label, number in rows.get("approved", ())),

@@ -12,7 +12,7 @@ from mlflow.entities.model_registry import RegisteredModelTag
 from mlflow.entities.model_registry.model_version_stages import get_canonical_stage
 from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
 from mlflow.store.model_registry import SEARCH_REGISTERED_MODEL_MAX_RESULTS_DEFAULT
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
@@ -51,6 +51,8 @@ from mlflow_ppo_flavor.registry.setting import read_setting
 from mlflow_ppo_flavor.registry.tables import DATABASES
 
 SCHEME = "ppo:"
+# of the integers in MLflow's columns
+_HIGHEST = 2**31 - 1
 
 
 class GuardMixin(SqlAlchemyStore):
@@ -73,7 +75,7 @@ class GuardMixin(SqlAlchemyStore):
         self, name: str, version: Any, stage: str, archive_existing_versions: bool
     ) -> Any:
         """Move a version in or out of a stage, if every fleet whose reference moves may run what it gets."""
-        number = _validate_model_version(version)
+        number = _number(name, version)
         archive = bool(archive_existing_versions)
         operation = Transition(name, number, get_canonical_stage(stage), archive)
         write = self._mlflow.transition_model_version_stage
@@ -81,7 +83,7 @@ class GuardMixin(SqlAlchemyStore):
 
     def set_registered_model_alias(self, name: str, alias: str, version: Any) -> None:
         """Set an alias, if the fleet that announced for it may run the version."""
-        number = _validate_model_version(version)
+        number = _number(name, version)
         write = partial(self._mlflow.set_registered_model_alias, name, alias, number)
         self._guard.carry_out(SetAlias(name, alias, number), write)
 
@@ -92,7 +94,7 @@ class GuardMixin(SqlAlchemyStore):
 
     def delete_model_version(self, name: str, version: Any) -> None:
         """Delete a version, if the fleet may run what surfaces in its place."""
-        number = _validate_model_version(version)
+        number = _number(name, version)
         write = partial(self._mlflow.delete_model_version, name, number)
         self._guard.carry_out(DeleteVersion(name, number), write)
 
@@ -148,7 +150,7 @@ class GuardMixin(SqlAlchemyStore):
 
     def update_model_version(self, name: str, version: Any, description: str | None = None) -> Any:
         """Set a version's description; the gate's block of it stays what it is."""
-        key = VersionKey(name, _validate_model_version(version))
+        key = VersionKey(name, _number(name, version))
         write = partial(self._mlflow.update_model_version, name, key.version)
         return self._guard.describe(key, description, write)
 
@@ -204,14 +206,14 @@ class GuardMixin(SqlAlchemyStore):
         """Set a tag. The gate's own are refused, but for those that are requests to it: they aren't kept."""
         if isinstance(tag.value, str):
             _validate_model_version_tag(tag.key, tag.value)
-        key = VersionKey(name, _validate_model_version(version))
+        key = VersionKey(name, _number(name, version))
         if not self._inbox.take_version_tag(key, tag, partial(self._require_version, key)):
             self._mlflow.set_model_version_tag(name, version, tag)
 
     def delete_model_version_tag(self, name: str, version: Any, key: str) -> None:
         """Delete a version's tag that isn't the gate's."""
         refuse_reserved(key)
-        self._mlflow.delete_model_version_tag(name, version, key)
+        self._mlflow.delete_model_version_tag(name, _number(name, version), key)
 
     def _enact(self, before: RegisteredModel, after: RegisteredModel) -> None:
         """Let MLflow make of a registered model what it is to be, within the guard's transaction."""
@@ -239,6 +241,14 @@ class GuardedStore(GuardMixin):
 
 class GuardedWorkspaceStore(GuardMixin, WorkspaceAwareSqlAlchemyStore):
     """MLflow's SQL registry store with workspaces, guarded."""
+
+
+def _number(name: str, version: Any) -> int:
+    """The number of a version; where MLflow's columns can't hold it there is no such version, as MLflow says it."""
+    number = int(_validate_model_version(version))
+    if not -_HIGHEST <= number <= _HIGHEST:
+        raise MlflowException(f"Model Version (name={name}, version={number}) not found", RESOURCE_DOES_NOT_EXIST)
+    return number
 
 
 def open_store(store_uri: str) -> GuardMixin:

@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
-from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.contract.trader import Attestation, Trader
+from mlflow_ppo_flavor.registry import kept
 from mlflow_ppo_flavor.registry.conditions import judge_terms
 from mlflow_ppo_flavor.registry.evidence import UNAUTHENTICATED, Evidence
 from mlflow_ppo_flavor.registry.metrics import run_metrics
@@ -28,20 +28,25 @@ _THREADS = 16
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was gathered of versions for the terms that ask for it: tags, run metrics, who attested which digest."""
+    """What was gathered of versions for the terms that ask for it: tags, run metrics, who attested which digest.
+
+    `damaged`: of each version, those attestations that can't be read.
+    """
 
     tags: Mapping[VersionKey, Mapping[str, str]] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     attested: Mapping[VersionKey, Sequence[Attestation]] = field(default_factory=dict)
+    damaged: Mapping[VersionKey, Sequence[Finding]] = field(default_factory=dict)
 
 
 def gather(session: Session, workspace: str, held: Iterable[Held], policy: Policy) -> Known:
     """What the policy asks for, of those versions of which it asks: few queries; metrics of the tracking store."""
     asked = [(each.version, policy.terms(each.reference)) for each in held if each.version is not None]
     tagged = {version.key for version, terms in asked if terms.required_tags}
-    proven = {version.key for version, terms in asked if terms.require_attestation}
+    present = {version.key for version, _ in asked}
     runs = {version.run_id for version, terms in asked if terms.metrics and version.run_id}
-    return Known(_tags(session, workspace, tagged), _metrics(runs), _attestations(session, workspace, proven))
+    attested, damaged = _attestations(session, workspace, present)
+    return Known(_tags(session, workspace, tagged), _metrics(runs), attested, damaged)
 
 
 def unmet(held: Held, version: Version, policy: Policy, known: Known, traders: Sequence[Trader]) -> list[Finding]:
@@ -72,13 +77,19 @@ def _metrics(runs: Iterable[str]) -> dict[str, Mapping[str, float]]:
     return {run: each.result() for run, each in running.items()}
 
 
-def _attestations(session: Session, workspace: str, keys: Iterable[VersionKey]) -> dict[VersionKey, list[Attestation]]:
+def _attestations(
+    session: Session, workspace: str, keys: Iterable[VersionKey]
+) -> tuple[dict[VersionKey, list[Attestation]], dict[VersionKey, list[Finding]]]:
     found: dict[VersionKey, list[Attestation]] = {}
+    damaged: dict[VersionKey, list[Finding]] = {}
     table: Any = ATTESTATIONS.c
-    query = select(table.model, table.version, table.attestation).where(table.workspace == workspace)
+    query = select(table.model, table.version, table.trader_id, table.attestation).where(table.workspace == workspace)
     for part in chunks(sorted(keys)):
         here = tuple_(table.model, table.version).in_([(key.model, key.version) for key in part])
-        for model, version, text in session.execute(query.where(here)):
-            data = parsing.json_text(text, "attestation", expected="JSON")
-            found.setdefault(VersionKey(model, version), []).append(Attestation.from_dict(data, "attestation"))
-    return found
+        for row in session.execute(query.where(here)).mappings():
+            key, read = VersionKey(row["model"], row["version"]), kept.attestation(row)
+            if isinstance(read, Finding):
+                damaged.setdefault(key, []).append(read)
+            else:
+                found.setdefault(key, []).append(read)
+    return found, damaged

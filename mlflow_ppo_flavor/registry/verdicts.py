@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import and_, func, insert, select
 from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract.digest import canonical_json
@@ -15,9 +15,18 @@ from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.seal import SealedVerdict
 from mlflow_ppo_flavor.registry.candidates import Origin
 from mlflow_ppo_flavor.registry.history import Occasion
+from mlflow_ppo_flavor.registry.mlflow_tables import STAGE_DELETED, VERSIONS
 from mlflow_ppo_flavor.registry.retreat import Ran
 from mlflow_ppo_flavor.registry.setting import Setting
 from mlflow_ppo_flavor.registry.tables import VERDICTS
+
+_SAME_VERSION = and_(
+    VERSIONS.c.workspace == VERDICTS.c.workspace,
+    VERSIONS.c.name == VERDICTS.c.model,
+    VERSIONS.c.version == VERDICTS.c.version,
+    func.coalesce(VERSIONS.c.creation_time, 0) == VERDICTS.c.created,
+    VERSIONS.c.current_stage != STAGE_DELETED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +55,15 @@ def append(
 
 
 def ran(session: Session, workspace: str, reference: Reference) -> list[Ran]:
-    """What a reference was allowed to load, the oldest first."""
-    query = select(VERDICTS.c.version, VERDICTS.c.digest).filter_by(
-        workspace=workspace, model=reference.model, label=reference.label
+    """What a reference was allowed to load, the oldest first. A later version of the same number isn't what ran."""
+    query = select(VERDICTS.c.version, VERDICTS.c.digest, VERSIONS.c.version.is_(None))
+    query = query.select_from(VERDICTS.outerjoin(VERSIONS, _SAME_VERSION)).where(
+        VERDICTS.c.workspace == workspace,
+        VERDICTS.c.model == reference.model,
+        VERDICTS.c.label == reference.label,
     )
-    return [Ran(version, digest) for version, digest in session.execute(query.order_by(VERDICTS.c.sequence))]
+    found = session.execute(query.order_by(VERDICTS.c.sequence))
+    return [Ran(version, digest, gone=version is not None and bool(gone)) for version, digest, gone in found]
 
 
 def _row(occasion: Occasion, setting: Setting, loading: Loading, sequence: int) -> dict[str, Any]:

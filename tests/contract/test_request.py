@@ -58,6 +58,11 @@ def test_a_question_comes_back_equal_through_its_search(asked: Question) -> None
     assert Question.parse(asked.value) == asked
 
 
+def test_the_highest_numbers_that_a_message_names_are_taken() -> None:
+    asked = Question("standing", limit=1_000, before=2**63 - 1, versions=1_000, below=2**63 - 1)
+    assert Question.parse(asked.value) == asked
+
+
 def test_stages_are_read_in_any_case_and_written_in_one() -> None:
     assert Rollback.parse('{"reference":"pRODUCTION"}') == Rollback("Production")
     assert Retire.parse('{"trader_id":"live-1"}') == Retire("live-1", None)
@@ -84,7 +89,7 @@ REFUSED = {
     "'a\\nb', expected one line of text",
     (OverrideRequest, '{"reference":"Staging","reason":"why","expires_seconds":59}'): "ppo.override.expires_seconds: "
     "found 59, expected a whole number in [60, 604800]",
-    (Reverify, '{"x":1}'): "ppo.reverify.x: found an unknown key, expected one of ",
+    (Reverify, '{"x":1}'): "ppo.reverify.x: found an unknown key, expected no key",
 }
 
 
@@ -103,6 +108,16 @@ def test_what_is_no_request_is_refused_with_its_place(kind: type[Request], value
         ("history?limit=ten", "ppo.report.limit: found 'ten', expected a whole number in [1, 1000]"),
         ("history?limit=1&limit=2", "ppo.report[1]: found limit a second time, expected each once"),
         ("standing?reference=latest", "ppo.report.reference: found 'latest', expected Production, Staging or @alias"),
+        ("standing?after=latest", "ppo.report.after: found 'latest', expected Production, Staging or @alias"),
+        ("audit?after=@v1", "ppo.report.after: found '@v1', expected an alias that MLflow allows, such as @champion"),
+        (
+            f"history?before={2**63}",
+            "ppo.report.before: found 9223372036854775808, expected a whole number in [1, 9223372036854775807]",
+        ),
+        (
+            f"standing?below={'9' * 20}",
+            "ppo.report.below: found '99999999999999999999', expected a whole number in [1, 9223372036854775807]",
+        ),
     ],
 )
 def test_what_is_no_question_is_refused_with_its_place(value: str, message: str) -> None:

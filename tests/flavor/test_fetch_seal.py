@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 import mlflow_ppo_flavor as ppo
+from live.seal_check import SealCheck, SealTerms
 from mlflow_ppo_flavor.announcement import fetch_seal
 from mlflow_ppo_flavor.contract.keys import SigningKey, VerifyingKeys
 from mlflow_ppo_flavor.contract.reference import Reference
@@ -103,6 +104,25 @@ def test_what_is_no_seal_is_told_by_its_path(registry: str, key: Key) -> None:
     execute(registry, "UPDATE ppo_verdicts SET seal = ?", "[]")
     with pytest.raises(SpecError, match=r"^ppo.report.Production: found \[\], expected a mapping"):
         fetch_seal(reference)
+    for garbage in ("garbage", "", "NaN", "[" * 100_000):
+        execute(registry, "UPDATE ppo_verdicts SET seal = ?", garbage)
+        with pytest.raises(SpecError, match=r"^ppo.report.Production: found .{1,90}, expected a mapping$"):
+            fetch_seal(reference)
+
+
+def test_a_trader_tells_a_seal_that_is_garbage_for_what_it_is(registry: str, key: Key) -> None:
+    """Not for a server that is down, which it would wait for."""
+    log("ppo-aapl")
+    MlflowClient().transition_model_version_stage("ppo-aapl", "1", "Production")
+    execute(registry, "UPDATE ppo_verdicts SET seal = ?", "garbage")
+    check = SealCheck(SealTerms(key[1], required=False))
+    (finding,) = check.check(Reference.parse("ppo-aapl", "Production"), 1, None).findings
+    assert (finding.code, finding.kind) == ("verdict_signature", "safety")
+    assert finding.message == (
+        "verdict: found ppo.report.Production: found 'garbage', expected a mapping, "
+        "expected a seal of this trader's format: "
+        "don't trade it: look who wrote to the registry's database (`mlflow-ppo audit`)"
+    )
 
 
 def test_a_plain_tag_that_looks_like_an_answer_is_none(registry: str) -> None:

@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy
@@ -19,10 +20,22 @@ from mlflow_ppo_flavor.contract.trader import Announcement
 from mlflow_ppo_flavor.registry import resolution
 from mlflow_ppo_flavor.registry.resolution import Operation
 from mlflow_ppo_flavor.registry.tables import HISTORY
-from tests.registry.model_folders import announce_value, announcement
-from tests.registry.sequences import EVERY_REFERENCE, INITIAL, Copy, CreateModel, Register, Step, TagAsPrompt, World
+from tests.registry.asking import LATER
+from tests.registry.model_folders import announce_value, announcement, ppo_flavors, write_mlmodel
+from tests.registry.sequences import (
+    CONFLICT,
+    EVERY_REFERENCE,
+    INITIAL,
+    KINDS,
+    Ask,
+    Copy,
+    CreateModel,
+    Register,
+    Step,
+    TagAsPrompt,
+    World,
+)
 
-CONFLICT = "RESOURCE_CONFLICT"
 # MLflow's own errors, for what isn't there or is there already.
 OWN_ERRORS = ("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE")
 _NUMBERS = itertools.count()
@@ -54,7 +67,7 @@ class Driver:
         raise NotImplementedError
 
     def build(self, step: Step) -> None:
-        """Announce, register, copy or tag; MlflowException where that is refused."""
+        """Announce, ask, register, copy or tag; MlflowException where that is refused."""
         raise NotImplementedError
 
     def attempt(self, step: Step) -> str:
@@ -150,6 +163,8 @@ class StoreDriver(Driver):
         match step:
             case Announcement():
                 store.set_registered_model_tag(*self._announcement(step))
+            case Ask(model, request):
+                store.set_registered_model_tag(name(model), RegisteredModelTag(request.tag, request.value))
             case CreateModel(model):
                 store.create_registered_model(name(model))
             case Register(model, kind, way):
@@ -192,6 +207,8 @@ class ClientDriver(StoreDriver):
         match step:
             case Announcement():
                 client.set_registered_model_tag(name(step.reference.model), "ppo.announce", self.announced(step))
+            case Ask(model, request):
+                client.set_registered_model_tag(name(model), request.tag, request.value)
             case CreateModel(model):
                 client.create_registered_model(name(model))
             case Register(model, kind, way):
@@ -228,13 +245,17 @@ def follow(driver: Driver, steps: Sequence[Step]) -> None:
     assert before == world.loads()
     for step in steps:
         allowed, protected = world.allows(step), world.protected()
-        guarded = isinstance(step, Operation) and any(world.guarded(model) for model in step.models)
+        guarded = isinstance(step, Ask) or (
+            isinstance(step, Operation) and any(world.guarded(model) for model in step.models)
+        )
+        answer = world.answer(step) if isinstance(step, Ask) else None
         outcome = driver.attempt(step)
         after = driver.loads()
         assert (outcome == CONFLICT) == (not allowed), (step, outcome)
         # MLflow's word where what is to be copied isn't there
         unfound = ("INTERNAL_ERROR",) if isinstance(step, Copy) else ()
         assert outcome in ("done", CONFLICT, *OWN_ERRORS, *unfound), (step, outcome)
+        assert answer in (None, outcome), (step, outcome)
         if outcome == "done":
             world.take(step)
         assert after == world.loads(), (step, outcome)
@@ -265,10 +286,14 @@ def _check_told(
     first trader announces for it is told as adopted.
     """
     kinds = [(json.loads(row["operation"])["kind"], row) for row in driver.told()]
-    rows = [row for kind, row in kinds if kind not in ("announce", "adopt")]
+    rows = [row for kind, row in kinds if kind not in ("announce", "adopt", "retire")]
     for row in (row for kind, row in kinds if kind == "adopt"):
         assert isinstance(step, Announcement)
         assert driver.moves(row) == {step.reference: loads[step.reference]}
+    if isinstance(step, Ask):
+        # an answered one is a row, allowed or not
+        answered = [row["allowed"] for kind, row in kinds if kind == step.request.tag.removeprefix("ppo.")]
+        assert answered == {"done": [True], CONFLICT: [False]}.get(outcome, []), (step, outcome)
     if outcome == CONFLICT and not isinstance(step, Announcement):
         assert [row["allowed"] for row in rows] == [False], step
     told = {each: version for row in rows if row["allowed"] for each, version in driver.moves(row).items()}
@@ -277,5 +302,7 @@ def _check_told(
 
 def sources_of(folders: Mapping[str, str], *ways: Callable[[str], str]) -> Iterator[tuple[str, list[str]]]:
     """The sources of every kind, each written in all ways."""
-    for kind in ("2.6.0", "2.7.0", "unproven", "sklearn", "missing"):
-        yield kind, [way(folders[kind]) for way in ways]
+    later = Path(folders["2.7.0"]).parent / "later"
+    made = {**folders, "later": str(write_mlmodel(later, ppo_flavors(LATER)))}
+    for kind in KINDS:
+        yield kind, [way(made[kind]) for way in ways]

@@ -75,11 +75,16 @@ def test_installing_tells_what_would_be_refused_adopts_the_rest_and_is_removed_a
     assert third["adopted"] == [], "what has its verdict is left as it is"
     told = mlflow_ppo("guard", "remove", existing)
     assert told.code == 0
+    lines = told.out.splitlines()
+    keys = ["ppo.digest", "ppo.proof", "ppo.requires_trader", "ppo.spec"]
+    assert [line for line in lines if line.startswith("  tag ")] == [f"  tag {key} (3)" for key in keys]
+    assert lines[-2].startswith("  12 tags that start with ppo., ")
     assert "Nothing was changed. Stop the server, then run it again with --yes" in told.out
     assert database.has_guard(existing)
     removed = mlflow_ppo("guard", "remove", f"ppo:{existing}", "--yes", "--format", "json").json
     assert removed["removed"]
     assert removed["tables"]["ppo_verdicts"] == 1
+    assert (removed["keys"], removed["tags"]) == (dict.fromkeys(keys, 3), 12)
     assert not [name for name in inspect(engine).get_table_names() if name.startswith("ppo_")]
     assert rows(engine) == before
     assert mlflow_ppo("guard", "remove", existing, "--yes").out.endswith(": nothing to remove\n")

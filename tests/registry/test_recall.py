@@ -8,7 +8,7 @@ from mlflow.entities.model_registry import RegisteredModelTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 
-from mlflow_ppo_flavor.contract.request import Rollback, Withdraw
+from mlflow_ppo_flavor.contract.request import Retire, Rollback, Withdraw
 from mlflow_ppo_flavor.registry.store import GuardMixin
 from tests.registry.model_folders import announcement
 from tests.registry.operating import (
@@ -65,6 +65,30 @@ class TestRollback:
             store.set_registered_model_alias("m", "champion", version)
         ask_model(store, Rollback("@champion"))
         assert resolved(store, "@champion") == 1
+
+    def test_a_model_made_anew_has_run_none_of_its_versions(self, store: GuardMixin, folders: Folders) -> None:
+        register(store, folders, "2.6.0", "2.7.0")
+        promote(store, 2)
+        store.delete_registered_model("m")
+        register(store, folders, "2.6.0", "2.7.0")
+        error = refused(lambda: ask_model(store, Rollback("Production")))
+        assert "found another version 2, it ran there and was deleted since" in error.message
+        for version in (1, 2):
+            promote(store, version)
+        ask_model(store, Rollback("Production"))
+        assert resolved(store, "Production") == 1
+
+    def test_of_an_alias_that_nobody_loads_brings_nothing_that_never_ran(
+        self, store: GuardMixin, folders: Folders
+    ) -> None:
+        register(store, folders, "2.6.0")
+        announce(store, announcement("m", "@champion", version="2.6.0"))
+        store.set_registered_model_alias("m", "champion", 1)
+        ask_model(store, Retire("live-1"))
+        store.delete_registered_model("m")
+        register(store, folders, "sklearn", "2.6.0")
+        refused(lambda: ask_model(store, Rollback("@champion")))
+        assert resolved(store, "@champion") is None
 
     def test_needs_no_approval(self, policed: Policed, folders: Folders) -> None:
         store = policed({})

@@ -120,6 +120,17 @@ class TestRollback:
     def test_after_the_reference_was_emptied_it_loads_again_what_it_loaded(self) -> None:
         assert back(ran(1, 2, None), LIVE_27).operation == Rollback("m", "Production", 2)
 
+    def test_a_later_version_of_the_same_number_is_not_what_ran(self) -> None:
+        older = [Ran(2, KINDS[2].digest, gone=True), Ran(3, KINDS[3].digest, gone=True)]
+        choice = back([*older, *ran(1, 3)], LIVE_27, stages={3: "Production"})
+        assert choice.operation == Rollback("m", "Production", 1)
+        choice = back([*older, *ran(1)], LIVE_27, stages={1: "Production"})
+        assert choice.operation is None
+        assert [(finding.code, finding.found) for finding in choice.ruling.verdict.findings] == [
+            ("gone", "another version 3"),
+            ("gone", "another version 2"),
+        ]
+
     def test_a_version_that_was_deleted_is_passed_over(self) -> None:
         stands = {"m": RegisteredModel("m", {1: "None", 3: "Production"}, {})}
         choice = choose_rollback(PRODUCTION, ran(1, 2, 3), stands, CONTRACTS, [LIVE_27])

@@ -46,6 +46,36 @@ def test_a_version_that_the_fleet_cannot_run_enters_by_no_path(
     assert resolved(plain, "@live" if "alias" in path else "Production") is not None
 
 
+BEYOND: dict[str, Callable[[SqlAlchemyStore, Any], Any]] = {
+    "transition": lambda s, number: s.transition_model_version_stage("m", number, "Production", False),
+    "alias": lambda s, number: s.set_registered_model_alias("m", "live", number),
+    "tag": lambda s, number: s.set_model_version_tag("m", number, ModelVersionTag("mine", "1")),
+    "request": lambda s, number: s.set_model_version_tag("m", number, ModelVersionTag("ppo.reverify", "{}")),
+    "delete tag": lambda s, number: s.delete_model_version_tag("m", number, "mine"),
+    "describe": lambda s, number: s.update_model_version("m", number, "text"),
+    "delete": lambda s, number: s.delete_model_version("m", number),
+}
+
+
+@pytest.mark.parametrize("path", BEYOND)
+def test_a_number_beyond_the_databases_integers_is_of_no_version(
+    path: str, store: GuardMixin, plain: SqlAlchemyStore, folders: Folders
+) -> None:
+    """As MLflow says it of a number that nobody has; its own store fails at one that its database can't hold."""
+    for each in (store, plain):
+        register(each, folders, "2.6.0")
+    with pytest.raises(MlflowException) as missing:
+        BEYOND["tag" if path == "request" else path](plain, 99)
+    for number in (99, 2**31, str(2**63), 10**100, -(2**63) - 1):
+        with pytest.raises(MlflowException) as caught:
+            BEYOND[path](store, number)
+        assert caught.value.message == missing.value.message.replace("99", str(number))
+        assert caught.value.get_http_status_code() == missing.value.get_http_status_code() == 404
+    with pytest.raises(MlflowException, match="Python int too large to convert to SQLite INTEGER"):
+        BEYOND["delete"](plain, 2**63)
+    assert rows(store) == []
+
+
 LEAVING: dict[str, Callable[[SqlAlchemyStore], Any]] = {
     "archived": lambda s: s.transition_model_version_stage("m", 3, "Archived", False),
     "moved to the other stage": lambda s: s.transition_model_version_stage("m", 3, "Staging", False),

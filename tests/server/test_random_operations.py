@@ -1,5 +1,6 @@
 """Random operations over REST on a running server: the same steps, and the same oracle, as on the store itself."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from mlflow_ppo_flavor.registry import resolution
 from tests import tiers
 from tests.mlflow_state import pointed_at
 from tests.registry.drivers import Driver, Sources, follow, sources_of
-from tests.registry.sequences import Copy, CreateModel, Register, Step, TagAsPrompt, steps
+from tests.registry.sequences import Ask, Copy, CreateModel, Register, Step, TagAsPrompt, steps
 from tests.server.servers import Server
 
 pytestmark = pytest.mark.server
@@ -50,6 +51,10 @@ class RestDriver(Driver):
         match step:
             case Announcement():
                 self._tag("registered-models", step.reference.model, "ppo.announce", self.announced(step))
+            case Ask(model, request):
+                # stages are the same in any case
+                value = re.sub('"(Production|Staging)"', lambda found: found[0].swapcase(), request.value)
+                self._tag("registered-models", model, request.tag, value)
             case CreateModel(model):
                 self._call("POST", "registered-models/create", name=name(model))
             case Register(model, kind, way):

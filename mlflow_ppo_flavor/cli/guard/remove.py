@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mlflow_ppo_flavor.cli.report import format_option, print_json
+from mlflow_ppo_flavor.cli.report import format_option, print_json, printable
 
 
 @click.command()
@@ -15,10 +15,12 @@ def command(uri: str, yes: bool, format_: str) -> None:
     """Remove the gate from a registry's database.
 
     Its tables go, with contracts, announcements, verdicts and history; its tags on MLflow's pages, and its blocks in
-    descriptions. MLflow's own data stays: models, versions, stages, aliases. Stop the server first, and start it
+    descriptions. MLflow's own data stays: models, versions, stages, aliases. Each tag whose key starts with ppo. is
+    taken for the gate's: look whether one of those that are listed is your own. Stop the server first, and start it
     without ppo: afterwards. URI: the database's, with or without ppo: before it.
 
-    Exit codes: 0 removed, or told, 2 not reached. JSON: {database, removed, tables: {name: rows}, tags, blocks}.
+    Exit codes: 0 removed, or told, 2 not reached. JSON: {database, removed, tables: {name: rows}, tags,
+    keys: {tag's key: how many}, blocks}.
     """
     # MLflow takes a second to import: not for --help
     from mlflow_ppo_flavor.registry.database import opened, plain_uri, public_uri
@@ -29,7 +31,7 @@ def command(uri: str, yes: bool, format_: str) -> None:
         found = remove(engine) if yes else remains(engine)
     place = public_uri(plain)
     if format_ == "json":
-        told = {"tables": found.tables, "tags": found.tags, "blocks": found.blocks}
+        told = {"tables": found.tables, "tags": found.tags, "keys": found.keys, "blocks": found.blocks}
         print_json({"database": place, "removed": yes and bool(found), **told})
         return
     if not found:
@@ -38,6 +40,8 @@ def command(uri: str, yes: bool, format_: str) -> None:
     click.secho(f"{'Removed from' if yes else 'Would be removed from'} {place}:", bold=True)
     for name, rows in found.tables.items():
         click.echo(f"  table {name} ({rows} rows)")
+    for key, count in found.keys.items():
+        click.echo(f"  tag {printable(key)} ({count})")
     click.echo(f"  {found.tags} tags that start with ppo., {found.blocks} blocks in descriptions")
     if not yes:
         click.echo("Nothing was changed. Stop the server, then run it again with --yes")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.request import GUARD_MODEL, Question
-from mlflow_ppo_flavor.registry import answers
+from mlflow_ppo_flavor.registry import answers, kept
 from mlflow_ppo_flavor.registry.report import iso
 from mlflow_ppo_flavor.registry.setting import Setting
 from mlflow_ppo_flavor.registry.snapshot import chunks
@@ -100,6 +99,5 @@ def reading(store: GuardMixin, readable: Readable) -> Iterator[Reading]:
 
 
 def _event(row: Any) -> dict[str, Any]:
-    kept = {key: row[key] for key in ("id", "who", "model", "allowed", "fact")}
-    read = {key: json.loads(row[key]) for key in ("operation", "findings")}
-    return {**kept, **read, "at": iso(row["at"])}
+    told, read = {key: row[key] for key in ("id", "who", "model", "allowed", "fact")}, kept.told_entry(row)
+    return {**told, **{key: read[key] for key in ("operation", "findings")}, "at": iso(row["at"])}
