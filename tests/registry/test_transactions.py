@@ -76,8 +76,22 @@ def test_what_the_gate_cannot_understand_is_refused_and_not_retried(store: Guard
     with pytest.raises(MlflowException) as caught:
         store.transition_model_version_stage("m", 1, "Production", False)
     assert caught.value.get_http_status_code() == 409
+    assert caught.value.message.startswith(
+        "Refused: m version 1 can't become Production: an announcement of live-1 that can't be read: "
+        "announcement.trader: found nothing, expected a mapping: "
+    )
+    assert store.get_model_version("m", 1).current_stage == "None"
+
+
+def test_a_gate_that_fails_refuses_and_changes_nothing(store: GuardMixin, folders: dict[str, str]) -> None:
+    populate(store, folders, "2.6.0")
+    announce(store, "2.6.0")
+    store._guard.clock = lambda: 1 // 0
+    with pytest.raises(MlflowException) as caught:
+        store.transition_model_version_stage("m", 1, "Production", False)
+    assert caught.value.get_http_status_code() == 409
     assert caught.value.message == (
-        "Refused: the gate failed and nothing was changed: SpecError: trader: found nothing, expected a mapping"
+        "Refused: the gate failed and nothing was changed: ZeroDivisionError: integer division or modulo by zero"
     )
     assert store.get_model_version("m", 1).current_stage == "None"
 
