@@ -1,10 +1,10 @@
-"""Canonical JSON, file manifests and digests: what binds a contract to bytes."""
+"""Canonical JSON and digests: what binds a contract to bytes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,6 @@ def file_sha256(path: Path) -> str:
     """sha256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def manifest(root: Path, names: Collection[str]) -> dict[str, str]:
-    """{posix path below root: sha256} of the named files, sorted by path."""
-    return {name: file_sha256(root / name) for name in sorted(names)}
 
 
 def model_digest(flavors: Mapping[str, Any]) -> str:
