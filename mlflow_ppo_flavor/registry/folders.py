@@ -19,11 +19,6 @@ DESTINATION = "_MLFLOW_SERVER_ARTIFACT_DESTINATION"
 _ANCHOR = "/api/2.0/mlflow-artifacts/artifacts"
 
 
-def frozen_uri(folder: Path) -> str:
-    """The `ppo-file:` URI of a local folder."""
-    return f"{SCHEME}:{folder.absolute().as_uri().removeprefix('file:')}"
-
-
 def file_uri(uri: str) -> str:
     """The `file:` URI of a `ppo-file:` one, others as they are; 400 for one that isn't `ppo-file:///absolute/folder`."""
     parsed = urlparse(uri)

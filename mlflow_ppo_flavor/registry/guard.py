@@ -58,6 +58,20 @@ class Guard:
         """Rule on an operation and, where allowed, let MLflow write; 409 with every finding where it isn't."""
         return self.settle(operation.models, lambda hearing: self._decide(hearing, operation, write))
 
+    def register(self, operation: Operation, write: Callable[[], Any]) -> Any:
+        """Let MLflow register a model or a version, ruled on in the transaction in which it writes."""
+        with self._sessions.beginning(lambda: self._registering(operation)):
+            return write()
+
+    @contextmanager
+    def _registering(self, operation: Operation) -> Iterator[Session]:
+        """A locked transaction for an operation that moves no reference; 409 where it would."""
+        with self.hearing(operation.models) as hearing:
+            ruling = self._rule(hearing, operation, hearing.open(operation.models, operation.versions))
+            if not ruling.allowed:
+                raise refusal(ruling)
+            yield hearing.session
+
     def learn(self, model: str, version: int) -> None:
         """Read the contract of a version just registered. Where that fails it is read when it is first needed."""
         key = VersionKey(model, version)
@@ -78,6 +92,11 @@ class Guard:
         with self._sessions() as session:
             standing = read_standing(session, self._workspace(), (model,))
         return own if self._is_guarded(standing, (model,)) else text
+
+    def describe_model(self, model: str, text: str | None, write: Callable[[str | None], Any]) -> Any:
+        """Let MLflow write a model's description: the client's text without what reads as the gate's block."""
+        with self.transaction((model,)):
+            return write(self.own_text(model, text))
 
     def describe(self, key: VersionKey, text: str | None, write: Callable[[str | None], Any]) -> Any:
         """Let MLflow write a version's description: the client's text, and the gate's block as it stands."""

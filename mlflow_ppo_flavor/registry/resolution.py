@@ -187,15 +187,26 @@ class Rename(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class CreateModel(Operation):
+    """A model is registered, without any version."""
+
+    kind = "create model"
+    words = "registering the model"
+
+    def apply(self, models: Models) -> Models:
+        """The registry with the model; unchanged where it is there."""
+        return {self.model: RegisteredModel(self.model, {}, {}), **models}
+
+
+@dataclass(frozen=True, slots=True)
 class CreateVersion(Operation):
-    """A version is registered, a copy of another model's too: it enters no stage and gets no alias."""
+    """A version is registered, a copy of another model's too: it gets a number above all others, no stage, no alias."""
 
     kind = "create version"
-    words = "registering version {version}"
-    version: int
+    words = "registering a version"
 
     def _change(self, model: RegisteredModel) -> RegisteredModel:
-        return replace(model, stages={self.version: NO_STAGE, **model.stages})
+        return replace(model, stages={**model.stages, max(model.stages, default=0) + 1: NO_STAGE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,19 +11,46 @@ from sqlalchemy.orm import Session
 from mlflow_ppo_flavor.registry.tables import begin_writing
 
 SessionMaker = Callable[..., AbstractContextManager[Session]]
+Begin = Callable[[], AbstractContextManager[Session]]
 
 
 class JoiningSessionMaker:
-    """Stands in for a store's `ManagedSessionMaker`: within `transaction` it hands out that transaction's session."""
+    """Stands in for a store's `ManagedSessionMaker`: within `transaction` it hands out that transaction's session, and
+    within `beginning` that of the transaction which begins with the first write.
+    """
 
     def __init__(self, own: SessionMaker) -> None:
         self._own = own
         self._thread = threading.local()
 
     def __call__(self, read_only: bool = True) -> AbstractContextManager[Session]:
-        """A session as MLflow's methods ask for one: joined where this thread has a transaction, else MLflow's own."""
+        """A session as MLflow's methods ask for one: joined where this thread has a transaction, else MLflow's own.
+
+        A transaction in which a statement failed is over: MLflow looks for the reason in a session of its own.
+        """
         session: Session | None = getattr(self._thread, "session", None)
-        return self._own(read_only=read_only) if session is None else self._join(session)
+        if session is not None and session.is_active:
+            return self._join(session)
+        begin: Begin | None = getattr(self._thread, "begin", None)
+        if session is None and begin is not None and not read_only:
+            return self._begun(begin)
+        return self._own(read_only=read_only)
+
+    @contextmanager
+    def beginning(self, begin: Begin) -> Iterator[None]:
+        """What MLflow writes in this thread is written in the transaction that `begin` opens for it, and no sooner:
+        MLflow may fetch before it writes.
+        """
+        self._thread.begin = begin
+        try:
+            yield
+        finally:
+            self._thread.begin = None
+
+    @contextmanager
+    def _begun(self, begin: Begin) -> Iterator[Session]:
+        with begin() as session, self._join(session):
+            yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

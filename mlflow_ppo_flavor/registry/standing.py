@@ -74,13 +74,23 @@ def _here(table: Any, name: str) -> tuple[Any, Any]:
 
 
 _V, _A, _M, _VERDICT = VERSIONS.c, ALIASES.c, MODELS.c, VERDICTS.c
-_IN_SIGHT = _V.current_stage.in_(PROTECTED_STAGES) | (_V.version.in_(_NUMBERS) & (_V.current_stage != STAGE_DELETED))
+_IN_STAGE = _V.current_stage.in_(PROTECTED_STAGES)
 _FLAVORED = exists().where(
     CONTRACTS.c.workspace == _M.workspace, CONTRACTS.c.model == _M.name, CONTRACTS.c.flavored.is_(True)
 )
 _STANDING = union_all(
     _rows("model", _M.name, _NO_TEXT, _NO_NUMBER, *_here(_M, "name")),
-    _rows("version", _V.name, _V.current_stage, _V.version, *_here(_V, "name"), _IN_SIGHT),
+    # MLflow has no index on the stage: what most rows fail comes first, and versions that are named are found by key
+    _rows("version", _V.name, _V.current_stage, _V.version, _IN_STAGE, *_here(_V, "name")),
+    _rows(
+        "version",
+        _V.name,
+        _V.current_stage,
+        _V.version,
+        *_here(_V, "name"),
+        _V.version.in_(_NUMBERS),
+        _V.current_stage.not_in((*PROTECTED_STAGES, STAGE_DELETED)),
+    ),
     _rows("alias", _A.name, _A.alias, _A.version, *_here(_A, "name")),
     _rows(
         "announced", ANNOUNCEMENTS.c.model, ANNOUNCEMENTS.c.announcement, _NO_NUMBER, *_here(ANNOUNCEMENTS.c, "model")

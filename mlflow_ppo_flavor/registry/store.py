@@ -14,7 +14,6 @@ from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
 from mlflow.store.model_registry import SEARCH_REGISTERED_MODEL_MAX_RESULTS_DEFAULT
-from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from mlflow.utils.uri import extract_db_type_from_uri
 from mlflow.utils.validation import (
@@ -33,9 +32,12 @@ from mlflow_ppo_flavor.registry.display import is_reserved, own_text
 from mlflow_ppo_flavor.registry.fleet import FLEET_TAG, fleet_of, fleet_tag
 from mlflow_ppo_flavor.registry.guard import Guard
 from mlflow_ppo_flavor.registry.inbox import Inbox, as_invalid, refuse_reserved
+from mlflow_ppo_flavor.registry.keyed_reads import KeyedReads
 from mlflow_ppo_flavor.registry.petitions import Petitions
 from mlflow_ppo_flavor.registry.recall import Recall
 from mlflow_ppo_flavor.registry.resolution import (
+    CreateModel,
+    CreateVersion,
     DeleteAlias,
     DeleteModel,
     DeleteVersion,
@@ -55,7 +57,7 @@ SCHEME = "ppo:"
 _HIGHEST = 2**31 - 1
 
 
-class GuardMixin(SqlAlchemyStore):
+class GuardMixin(KeyedReads):
     """Guards a SQL registry store. Signatures are MLflow's; so are errors, besides 409 for what the gate refuses."""
 
     def __init__(self, db_uri: str, read_db_uri: str | None = None) -> None:
@@ -114,12 +116,13 @@ class GuardMixin(SqlAlchemyStore):
         for tag in tags or ():
             refuse_reserved(tag.key)
         text = self._guard.own_text(name, description)
-        return self._mlflow.create_registered_model(name, tags, text, deployment_job_id)
+        write = partial(self._mlflow.create_registered_model, name, tags, text, deployment_job_id)
+        return self._guard.register(CreateModel(name), write)
 
     def update_registered_model(self, name: str, description: str | None, deployment_job_id: Any = None) -> Any:
         """Set a model's description; what reads as the gate's block is left out."""
-        text = self._guard.own_text(name, description)
-        return self._mlflow.update_registered_model(name, text, deployment_job_id)
+        write = self._mlflow.update_registered_model
+        return self._guard.describe_model(name, description, lambda text: write(name, text, deployment_job_id))
 
     def create_model_version(
         self,
@@ -143,7 +146,8 @@ class GuardMixin(SqlAlchemyStore):
             refuse_reserved(next(tag.key for tag in tags if is_reserved(tag.key)))
         text = own_text(description) if description and copied else self._guard.own_text(name, description)
         write = self._mlflow.create_model_version
-        made = write(name, source, run_id, kept, run_link, text, local_model_path, model_id)
+        given = (name, source, run_id, kept, run_link, text, local_model_path, model_id)
+        made = self._guard.register(CreateVersion(name), partial(write, *given))
         self._guard.learn(name, int(made.version))
         # read again: it now has the tags and the description that the gate wrote
         return self._mlflow.get_model_version(name, made.version)

@@ -6,7 +6,6 @@ import pytest
 
 from mlflow_ppo_flavor.cli.server import frozen
 from mlflow_ppo_flavor.contract.keys import SigningKey
-from mlflow_ppo_flavor.registry.folders import frozen_uri
 from tests.cli.commands import mlflow_ppo
 
 
@@ -54,5 +53,3 @@ def test_users_need_what_mlflow_needs_for_them(tmp_path: Path) -> None:
 )
 def test_a_local_folder_of_artifacts_becomes_one_that_is_frozen(given: str, becomes: str) -> None:
     assert frozen(given) == becomes
-    if "://" not in given and not given.startswith("mlflow"):
-        assert becomes == frozen_uri(Path(given))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 
+from mlflow_ppo_flavor.cli.server import frozen as frozen_destination
 from mlflow_ppo_flavor.registry.folders import (
     DESTINATION,
     destination,
@@ -16,7 +17,6 @@ from mlflow_ppo_flavor.registry.folders import (
     file_uri,
     folder_of,
     freezes,
-    frozen_uri,
     links_below,
     proxied_folder,
     true_path,
@@ -105,8 +105,9 @@ def test_a_path_that_mlflow_refuses_names_no_folder(uri: str) -> None:
 @given(name=st.text(st.sampled_from(string.ascii_letters + string.digits + " %?;&=+éß漢"), min_size=1, max_size=12))
 def test_a_folder_is_found_again_by_its_uri(name: str) -> None:
     folder = Path("/an/absolute") / name
-    assert file_uri(frozen_uri(folder)) == folder.as_uri()
-    assert folder_of(frozen_uri(folder)) == folder_of(folder.as_uri())
+    frozen = frozen_destination(str(folder))
+    assert file_uri(frozen) == folder.as_uri()
+    assert folder_of(frozen) == folder_of(folder.as_uri())
     assert folder_of(folder_of(folder.as_uri())) == folder_of(folder.as_uri())
 
 

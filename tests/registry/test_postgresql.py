@@ -15,8 +15,13 @@ from tests.registry.test_frozen_versions import (  # noqa: F401
     test_deleting_the_version_frees_its_artifacts_unless_another_has_them,
     test_one_write_asks_by_the_index,
 )
+from tests.registry.test_keyed_reads import TestReads  # noqa: F401
 from tests.registry.test_petitions import TestOverrides as Overrides
 from tests.registry.test_recall import TestWithdrawal  # noqa: F401
+from tests.registry.test_registration import (  # noqa: F401
+    test_a_name_that_is_taken_is_refused_in_mlflows_own_words,
+    test_a_version_is_ruled_on_and_written_in_one_transaction_after_what_is_fetched,
+)
 from tests.registry.test_schema import UNSTAMPED, asked, differences, opens_a_database_of_an_earlier_version
 from tests.registry.test_store import (  # noqa: F401
     test_a_version_may_not_leave_where_a_forbidden_one_would_surface,

@@ -7,6 +7,7 @@ from hypothesis import given
 
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.registry.resolution import (
+    CreateModel,
     CreateVersion,
     DeleteModel,
     DeleteVersion,
@@ -107,7 +108,8 @@ MODELS = {"m": RegisteredModel("m", {1: "Production", 2: "None", 3: "Production"
         (SetAlias("m", "champion", 1), {"m@champion": (3, 1)}),
         (SetAlias("m", "champion", 3), {}),
         (DeleteModel("m"), {"m/Production": (3, None), "m@champion": (3, None)}),
-        (CreateVersion("m", 4), {}),
+        (CreateVersion("m"), {}),
+        (CreateModel("m"), {}),
         (Rollback("m", "Production", 2), {"m/Production": (3, 2)}),
         (Rollback("m", "Production", 1), {"m/Production": (3, 1)}),
         (Rollback("m", "Production", 9), {}),
@@ -156,7 +158,7 @@ def test_a_rollback_takes_a_version_out_of_the_other_stage() -> None:
 def test_only_going_back_is_judged_by_the_fleet_alone() -> None:
     retreating = [Rollback("m", "Production", 1), Withdraw("m", "Production", (1,))]
     assert all(operation.retreats for operation in retreating)
-    assert not any(each.retreats for each in (Transition("m", 1, "Archived"), CreateVersion("m", 1), DeleteModel("m")))
+    assert not any(each.retreats for each in (Transition("m", 1, "Archived"), CreateVersion("m"), DeleteModel("m")))
 
 
 def test_operations_tell_what_they_do() -> None:
@@ -165,7 +167,8 @@ def test_operations_tell_what_they_do() -> None:
     assert Rename("m", "n").doing == "renaming m to n"
     assert Rollback("m", "Production", 2).doing == "rolling Production back to version 2"
     assert Withdraw("m", "@x", ()).doing == "withdrawing @x"
-    assert CreateVersion("m", 4).doing == "registering version 4"
+    assert CreateVersion("m").doing == "registering a version"
+    assert CreateModel("m").doing == "registering the model"
     assert Withdraw("m", "Production", (3, 1)).to_dict() == {
         "kind": "withdraw",
         "model": "m",

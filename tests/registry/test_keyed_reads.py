@@ -1,0 +1,83 @@
+"""The guarded store's reads answer what MLflow's do, in no more statements."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy import event
+
+from mlflow_ppo_flavor.registry.store import GuardMixin
+from tests.registry.operating import Folders
+
+READS: dict[str, Callable[[SqlAlchemyStore], Any]] = {
+    "a version": lambda store: store.get_model_version("m", 2),
+    "a version by its alias": lambda store: store.get_model_version_by_alias("m", "champion"),
+    "versions found": lambda store: list(store.search_model_versions("name = 'm'", max_results=100)),
+    "versions found by a tag": lambda store: list(store.search_model_versions("tag.colour = 'red'", max_results=100)),
+    "all versions, two a page": lambda store: list(store.search_model_versions("", max_results=2)),
+    "latest versions": lambda store: store.get_latest_versions("m"),
+    "a model": lambda store: store.get_registered_model("m"),
+    "models found": lambda store: list(store.search_registered_models("name LIKE '%'", max_results=100)),
+    "models found by a tag": lambda store: list(store.search_registered_models("tag.team = 'a'")),
+}
+
+
+def fill(store: SqlAlchemyStore, folders: Folders) -> None:
+    """Two models with tags and aliases, versions in stages, one of them deleted."""
+    for model in ("m", "n"):
+        store.create_registered_model(model, [RegisteredModelTag("team", "a"), RegisteredModelTag("desk", model)])
+        for number in range(1, 5):
+            tags = [ModelVersionTag("colour", ("red", "blue")[number % 2]), ModelVersionTag("n", str(number))]
+            store.create_model_version(model, folders["2.6.0"], tags=tags)
+        store.transition_model_version_stage(model, 2, "Production", False)
+        store.transition_model_version_stage(model, 3, "Staging", False)
+        for alias, version in (("champion", 2), ("canary", 2), ("old", 1), ("gone", 4)):
+            store.set_registered_model_alias(model, alias, version)
+        store.delete_model_version(model, 4)
+
+
+def told(found: Any) -> Any:
+    """What an answer says, to the last field."""
+    if isinstance(found, list):
+        return [told(each) for each in found]
+    return {name: told(value) if name == "latest_versions" else value for name, value in dict(found).items()}
+
+
+@contextmanager
+def counted(store: SqlAlchemyStore) -> Iterator[list[str]]:
+    seen: list[str] = []
+
+    def note(*given: Any) -> None:
+        seen.append(given[2])
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(store.engine, "before_cursor_execute", note)
+
+
+class TestReads:
+    def test_every_answer_is_that_of_mlflow(self, store: GuardMixin, folders: Folders) -> None:
+        fill(store, folders)
+        mlflows = SqlAlchemyStore(store.engine.url.render_as_string(hide_password=False))
+        for what, ask in READS.items():
+            found = told(ask(store))
+            assert found == told(ask(mlflows)), what
+            assert found, what
+
+    def test_none_takes_more_statements_but_for_the_fleet_of_a_model(self, store: GuardMixin, folders: Folders) -> None:
+        fill(store, folders)
+        mlflows = SqlAlchemyStore(store.engine.url.render_as_string(hide_password=False))
+        for what, ask in READS.items():
+            with counted(store) as ours:
+                ask(store)
+            with counted(mlflows) as theirs:
+                ask(mlflows)
+            assert len(ours) <= len(theirs) + (what == "a model"), what
+
+    def test_tags_are_found_by_key_and_not_by_searching_again(self, store: GuardMixin, folders: Folders) -> None:
+        fill(store, folders)
+        with counted(store) as seen:
+            store.search_registered_models("")
+        assert sum("row_number()" in statement for statement in seen) == 1
