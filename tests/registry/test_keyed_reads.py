@@ -1,5 +1,6 @@
 """The guarded store's reads answer what MLflow's do, in no more statements."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,6 +9,7 @@ from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import event
 
+from mlflow_ppo_flavor.registry.keyed_reads import KeyedReads
 from mlflow_ppo_flavor.registry.store import GuardMixin
 from tests.registry.operating import Folders
 
@@ -55,6 +57,14 @@ def counted(store: SqlAlchemyStore) -> Iterator[list[str]]:
     event.listen(store.engine, "before_cursor_execute", note)
     yield seen
     event.remove(store.engine, "before_cursor_execute", note)
+
+
+def test_what_it_replaces_is_there_in_mlflow_with_the_same_parameters() -> None:
+    replaced = [name for name in vars(KeyedReads) if not name.startswith("__")]
+    assert len(replaced) == 3
+    for name in replaced:
+        ours, theirs = (inspect.signature(getattr(store, name)) for store in (KeyedReads, SqlAlchemyStore))
+        assert list(ours.parameters) == list(theirs.parameters), name
 
 
 class TestReads:
