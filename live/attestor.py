@@ -8,6 +8,7 @@ from typing import Protocol
 
 from live.background import Background
 from live.model_source import LoadedModel, ModelSource
+from live.resolution import Resolution
 from live.verification import Verification
 from mlflow_ppo_flavor.announcement import attest
 from mlflow_ppo_flavor.contract.reference import Reference
@@ -33,7 +34,7 @@ class Attestor:
 
     def __init__(self, source: ModelSource) -> None:
         self._source = source
-        self._done: set[int] = set()
+        self._done: set[Resolution] = set()
         self._reproduced: dict[str, Reproduction] = {}
         self._troubled: set[str] = set()
 
@@ -60,24 +61,25 @@ class Attestor:
         return () if known else (f"{place}: {trouble}",)
 
     def _attest_running(self, running: LoadedModel) -> tuple[str, ...]:
-        if running.version in self._done:
+        if running.resolution in self._done:
             return ()
         told: tuple[str, ...] = ()
         if running.reproduction is not None:
             self._reproduced[running.digest] = running.reproduction
             told = self._attest(f"version {running.version}", running.version, running.reproduction)
-        self._done.add(running.version)
+        self._done.add(running.resolution)
         return told
 
     def _look_at(self, label: str) -> tuple[str, ...]:
         """Replay and attest what a reference of candidates loads, unless that is done."""
-        version = self._source.resolve(Reference.parse(self._source.reference.model, label))
-        if version is None or version in self._done:
+        found = self._source.resolve(Reference.parse(self._source.reference.model, label))
+        if found is None or found in self._done:
             return ()
+        version = found.version
         place = f"candidate version {version}"
         reproduction = self._reproduced.get(self._source.registered_digest(version) or "")
         told = self._verify(place, version) if reproduction is None else self._attest(place, version, reproduction)
-        self._done.add(version)
+        self._done.add(found)
         return told
 
     def _verify(self, place: str, version: int) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from live.ledger import EXIT_LEG, POLICY_LEG, Ledger
 from live.model_source import LoadedModel
 from live.orders import OrderReport, Orders
 from live.turn import Leave, Outcome, Turn
+from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.decision.action import Decision, Instrument, decide
 from mlflow_ppo_flavor.decision.bar_time import show_time
 from mlflow_ppo_flavor.decision.bars import Bars
@@ -137,10 +138,12 @@ class Desk:
         state, bar = self.standing.state, self.bars.bar(-1)
         try:
             observation = observe(self.bars, state, model.spec)
+            choice = model.choose(observation)
+            decision = decide(choice.action, model.spec, state, self.instrument, bar.close)
         except FeatureError as error:
             return self._pass(str(error))
-        choice = model.choose(observation)
-        decision = decide(choice.action, model.spec, state, self.instrument, bar.close)
+        except Exception as error:  # noqa: BLE001 -- whatever a model does: a position is never left alone
+            return self._pass(f"version {model.version} can't decide: {parsing.told(error)}", "failed")
         held_back = leave.refuses(decision.quantity, state.quantity) if decision.quantity else ""
         record = DecisionRecord(
             symbol=self.symbol,
@@ -181,11 +184,11 @@ class Desk:
         report = self.ledger.send(ticket)
         return self._turn("decided", _told(f"{ticket.reason}, sent again", ticket.quantity, report), None, report)
 
-    def _pass(self, reason: str) -> Turn:
+    def _pass(self, reason: str, outcome: Outcome = "skipped") -> Turn:
         """Let this bar go without a decision, and say so once."""
         self._passed = int(self.bars.time[-1])
         self.rooms.journal.note("bar_passed", self.symbol, reason, {"bar_time": self._passed})
-        return self._turn("skipped", reason)
+        return self._turn(outcome, reason)
 
     def _note_refused(self, refused: tuple[RefusedBar, ...]) -> None:
         for bar in refused:

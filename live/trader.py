@@ -11,6 +11,7 @@ from live.attestor import Attesting
 from live.desk import Desk, Rooms
 from live.model_source import LoadedModel, ModelSource, RefusedModel
 from live.record import ConductState
+from live.resolution import Resolution
 from live.risk import RiskLimits
 from live.seal_check import NO_VERDICT
 from live.supervisor import Supervisor
@@ -61,7 +62,7 @@ class LiveTrader:
         self._build_rooms, self.source, self.mandate, self.report = rooms, source, mandate, report
         self._watch, self._attesting = watch or Watch(source), attesting
         self._refused: RefusedModel | None = None
-        self._trouble = ""
+        self._trouble, self._failed = "", False
         self._troubles: dict[str, tuple[str, int]] = {}
 
     def start(self) -> None:
@@ -70,10 +71,10 @@ class LiveTrader:
         NotTrading where no model may be run, or the broker's positions aren't the journal's; RegistryError, BrokerError
         and BarsError where something can't be had. Nothing was ordered then.
         """
-        version = self.source.resolve()
-        if version is None:
+        found = self.source.resolve()
+        if found is None:
             raise NotTrading(f"{self.source.reference}: no version stands there: promote one, then start again")
-        loaded = self.source.load(version)
+        loaded = self.source.load_resolved(found)
         if isinstance(loaded, RefusedModel):
             raise NotTrading(loaded.message)
         verified = f"verified, spec {loaded.spec.version}, {loaded.proof}"
@@ -126,7 +127,7 @@ class LiveTrader:
         clock, account = rooms.broker.clock(), rooms.broker.account()
         capital = self.mandate.capital or account.equity / len(self.mandate.symbols)
         opened = [Desk.open(rooms, model, s, now=clock.now, capital=capital) for s in self.mandate.symbols]
-        self.rooms, self.desks, self.model = rooms, opened, model
+        self.rooms, self.desks, self.model, self._failed = rooms, opened, model, False
 
     def _reconcile(self) -> None:
         """Settle what an earlier process ordered, and compare every position with the broker's."""
@@ -159,7 +160,7 @@ class LiveTrader:
 
     def _follow_reference(self) -> None:
         """Swap in what the reference loads now, between two bars; the last good model goes on where that is refused."""
-        sighting = self._watch.look(self.model.version)
+        sighting = self._watch.look(self.model.resolution)
         trouble = sighting.trouble or self._follow(sighting)
         if trouble and trouble != self._trouble:
             self.supervisor.note("not_followed", trouble)
@@ -167,13 +168,13 @@ class LiveTrader:
 
     def _follow(self, sighting: Sighting) -> str:
         """Act on what the reference loads; why that isn't possible yet, or nothing."""
-        if sighting.version is None:
+        if sighting.resolution is None:
             self.supervisor.conduct("REDUCING", f"{self.source.reference}: no version stands there")
-        elif sighting.version == self.model.version:
+        elif sighting.resolution == self.model.resolution:
             self._restore()
         elif isinstance(sighting.loaded, RefusedModel):
             self._refuse(sighting.loaded)
-        elif sighting.loaded is not None and not self._is_refused(sighting.version):
+        elif sighting.loaded is not None and not self._is_refused(sighting.resolution):
             return self._swap(sighting.loaded)
         return ""
 
@@ -197,9 +198,10 @@ class LiveTrader:
         except (BarsError, SpecError) as error:
             expected, remedy = "expected what this model needs to decide", "promote another version"
             finding = Finding("warm_up", "safety", "bars", str(error), expected, remedy)
-            self._refuse(RefusedModel(loaded.reference, loaded.version, (finding,)))
+            self._refuse(RefusedModel(loaded.reference, loaded.resolution, (finding,)))
             return ""
-        self.supervisor.note("model_swapped", f"{loaded.reference}: version {before} → {loaded.version}")
+        after = f"another version {before}" if loaded.version == before else loaded.version
+        self.supervisor.note("model_swapped", f"{loaded.reference}: version {before} → {after}")
         self._remember(loaded)
         self._restore()
         return ""
@@ -216,15 +218,15 @@ class LiveTrader:
             reason = f"{refused.reference} moved to version {refused.version}, which is refused"
             self.supervisor.conduct(_CONDUCTS[self.mandate.on_refused], reason)
 
-    def _is_refused(self, version: int) -> bool:
+    def _is_refused(self, found: Resolution) -> bool:
         """Whether a version that can be loaded was refused; one that only lacked its verdict has it now."""
         refused = self._refused
-        return refused is not None and refused.version == version and not refused.for_its_verdict
+        return refused is not None and refused.resolution == found and not refused.for_its_verdict
 
     def _restore(self) -> None:
-        """Go on after a reduction that only the missing model was the reason of."""
+        """Go on after a reduction that only the missing model was the reason of; not by one that can't decide."""
         self._refused = None
-        if self.rooms.journal.conduct().state == "REDUCING":
+        if self.rooms.journal.conduct().state == "REDUCING" and not self._failed:
             self.supervisor.conduct("ACTIVE", f"{self.source.reference}: version {self.model.version} stands there")
 
     def _told(self, turns: Sequence[Turn]) -> tuple[Turn, ...]:
@@ -238,7 +240,14 @@ class LiveTrader:
                 self._troubles.pop(turn.symbol, None)
                 if turn.outcome != "idle":
                     self.report(f"{turn.outcome}: {turn.reason}")
+                if turn.outcome == "failed":
+                    self._fail(turn)
         return tuple(turns)
+
+    def _fail(self, turn: Turn) -> None:
+        """The model that runs can't decide: sell what is held, until the reference names another one."""
+        self._failed = True
+        self.supervisor.conduct("REDUCING", f"{self.source.reference}: {turn.reason}: promote another version")
 
     def _lasts(self, symbol: str, trouble: str) -> bool:
         """Whether a symbol has this trouble for the third look in a row: true once."""
@@ -259,4 +268,4 @@ class LiveTrader:
 
 def _reasons(refused: RefusedModel) -> tuple[object, ...]:
     """What a refusal is about: its words may differ each time, as the names of temporary folders do."""
-    return (refused.version, *(finding.code for finding in refused.findings))
+    return (refused.resolution, *(finding.code for finding in refused.findings))

@@ -10,7 +10,7 @@ from live.ticket import OrderReport
 from mlflow_ppo_flavor.decision.account import ZERO
 from mlflow_ppo_flavor.decision.action import Decision
 
-Outcome = Literal["idle", "waiting", "mismatch", "skipped", "decided", "exiting"]
+Outcome = Literal["idle", "waiting", "mismatch", "skipped", "decided", "exiting", "failed"]
 
 
 @dataclass(frozen=True, slots=True)

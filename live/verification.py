@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.compatibility import Finding, Verdict, judge
 from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.contract.trader import Trader
@@ -66,9 +67,10 @@ def verify(root: Path, registered: str | None, trader: Trader, terms: Terms) -> 
 
 
 def unusable(error: Exception) -> Finding:
-    """The finding of a model whose files can't be used."""
+    """The finding of a model whose files can't be used; a stranger's error is named by its type."""
     code = "integrity" if isinstance(error, IntegrityError) else "unloadable"
-    return Finding(code, "safety", "model", str(error), "expected a model as logged", "log it again")
+    found = str(error) if isinstance(error, PPOFlavorError) else parsing.told(error)
+    return Finding(code, "safety", "model", found, "expected a model as logged", "log it again")
 
 
 def _judged(stored: StoredModel, trader: Trader, terms: Terms) -> Verification:

@@ -7,18 +7,19 @@ from typing import Protocol
 
 from live.background import Background
 from live.model_source import LoadedModel, ModelSource, RefusedModel
+from live.resolution import Resolution
 from mlflow_ppo_flavor.errors import RegistryError
 
 
 @dataclass(frozen=True, eq=False)
 class Sighting:
-    """What a look at the reference found: its `version`, None where nothing stands there.
+    """What a look at the reference found: its `resolution`, None where nothing stands there.
 
     `loaded` is that version, verified or refused; None where it is the one that runs. `trouble` says why nothing is
     known: then the rest means nothing.
     """
 
-    version: int | None
+    resolution: Resolution | None
     loaded: LoadedModel | RefusedModel | None = None
     trouble: str = ""
 
@@ -26,8 +27,8 @@ class Sighting:
 class Lookout(Protocol):
     """Whoever looks at a reference for a trader."""
 
-    def look(self, running: int) -> Sighting:
-        """What the reference loads, for a trader that runs version `running`."""
+    def look(self, running: Resolution) -> Sighting:
+        """What the reference loads, for a trader that runs this version."""
 
 
 class Watch:
@@ -39,15 +40,15 @@ class Watch:
         self._source = source
         self._last: LoadedModel | RefusedModel | None = None
 
-    def look(self, running: int) -> Sighting:
+    def look(self, running: Resolution) -> Sighting:
         """Resolve the reference, and load what it names unless that runs already."""
         try:
-            version = self._source.resolve()
-            if version is None or version == running:
-                return Sighting(version)
-            if self._last is None or self._last.version != version or _may_change(self._last):
-                self._last = self._source.load(version)
-            return Sighting(version, self._last)
+            found = self._source.resolve()
+            if found is None or found == running:
+                return Sighting(found)
+            if self._last is None or self._last.resolution != found or _may_change(self._last):
+                self._last = self._source.load_resolved(found)
+            return Sighting(found, self._last)
         except RegistryError as error:
             return Sighting(None, trouble=str(error))
 
@@ -66,7 +67,7 @@ class BackgroundWatch:
         self._background = Background(lookout.look)
         self._seen: Sighting | None = None
 
-    def look(self, running: int) -> Sighting:
+    def look(self, running: Resolution) -> Sighting:
         """What is known by now; the present state where nothing newer is. Starts the next look."""
         self._seen = self._background.turn(running) or self._seen
         return self._seen or Sighting(running)

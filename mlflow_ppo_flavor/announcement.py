@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from mlflow import MlflowClient
+from mlflow import MlflowClient, get_registry_uri, get_tracking_uri
 from mlflow.exceptions import MlflowException
 from packaging.version import Version
 
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.digest import canonical_json
+from mlflow_ppo_flavor.contract.masking import masked, passwords
 from mlflow_ppo_flavor.contract.packages import installed_versions
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
@@ -214,14 +215,16 @@ def _create(client: MlflowClient, model: str) -> None:
 def answering(asked: str, remedy: str = "") -> Iterator[None]:
     """MLflow's errors as ours: PromotionRefused with the gate's findings for a conflict, RegistryError otherwise.
 
-    `asked` begins what RegistryError says, and `remedy` ends it.
+    `asked` begins what RegistryError says, and `remedy` ends it; passwords in what MLflow says are masked.
     """
     try:
         yield
     except MlflowException as error:
         reason = error.message.removeprefix(f"{error.error_code}: ")
         if error.get_http_status_code() != _CONFLICT:
-            short = reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + "…"
+            # cut after: half a URI would hide where its password ends
+            told = masked(reason, passwords((get_tracking_uri(), get_registry_uri())))
+            short = told if len(told) <= _LONGEST_REASON else told[:_LONGEST_REASON] + "…"
             raise RegistryError(": ".join(filter(None, (asked, short, remedy)))) from error
         # a refusal arrives as JSON through a server, as keyword arguments from a store in this process
         findings = (getattr(error, "json", None) or error.json_kwargs).get("findings")

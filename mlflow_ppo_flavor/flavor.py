@@ -54,6 +54,7 @@ __all__ = [
     "save_model",
 ]
 RESERVED_TAGS = "ppo."
+_LEAVE_OUT = "leave signature out, the flavor writes it"
 
 
 def get_default_pip_requirements() -> list[str]:
@@ -86,6 +87,42 @@ def default_signature(spec: ModelSpec) -> ModelSignature:
     )
 
 
+def check_signature(signature: ModelSignature | None, spec: ModelSpec) -> None:
+    """Refuse a signature through which `mlflow.pyfunc` wouldn't hand on the spec's observations as they are: SpecError.
+
+    MLflow enforces inputs and params before it asks the model; what it does with outputs changes nothing.
+    """
+    if signature is None:
+        return
+    if not isinstance(signature, ModelSignature):
+        raise SpecError("signature", parsing.show(signature), "a ModelSignature, True or False", _LEAVE_OUT)
+    default = default_signature(spec)
+    if signature.inputs is not None and signature.inputs not in (default.inputs, _any_length(default.inputs)):
+        expected = _told(default.inputs)
+        raise SpecError("signature.inputs", _told(signature.inputs), expected, _LEAVE_OUT)
+    known = {param.name: param for param in default.params}
+    for param in signature.params or ():
+        if known.get(param.name) != param:
+            expected = str(known[param.name]) if param.name in known else f"none but {', '.join(known)}"
+            raise SpecError(f"signature.params.{param.name}", str(param), expected, _LEAVE_OUT)
+
+
+def _any_length(inputs: Schema) -> Schema:
+    """The same kind of inputs, of any length: those reach the model too, which checks them itself."""
+    return Schema([TensorSpec(each.type, (-1,) * len(each.shape)) for each in inputs])
+
+
+def _told(inputs: Schema) -> str:
+    """Inputs as a message shows them: `(-1, 5900) float32`, a name or the kind of a column before it."""
+    shown = [_tensor(each) if isinstance(each, TensorSpec) else f"the column {each}" for each in inputs]
+    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
+
+
+def _tensor(each: TensorSpec) -> str:
+    kind = f"{each.shape} {each.type}"
+    return f"{each.name!r}: {kind}" if each.name else kind
+
+
 def save_model(
     policy: Source,
     path: str | os.PathLike[str],
@@ -108,8 +145,9 @@ def save_model(
     `spec`. `spec` and `golden` come from the checkpoint or are given, and are never invented; without golden decisions
     `vouch` says who takes responsibility, or it warns. The other parameters are those of MLflow's own flavors;
     `signature=False` leaves it out.
-    SpecError for `code_paths`, for something else than a policy, for a module whose export computes something else, and
-    where policy, spec and golden decisions contradict each other; IncompatibleModel for a checkpoint with safety
+    SpecError for `code_paths`, for a `signature` that the spec's observations don't pass, for something else than a
+    policy, for a module whose export computes something else, and where policy, spec and golden decisions contradict
+    each other; IncompatibleModel for a checkpoint with safety
     findings, and for golden decisions that this policy doesn't reproduce; CheckpointError; MissingExtra without the
     packages that export; MlflowException for what MLflow refuses.
     """
@@ -118,12 +156,14 @@ def save_model(
         remedy = "features and specs ship as installed packages: name them in extra_pip_requirements"
         raise SpecError("code_paths", parsing.show(code_paths), "None", remedy)
     source = resolve(policy, spec, golden, vouch)
-    _validate_and_prepare_target_save_path(str(path))
-    root, model = Path(path), Model() if mlflow_model is None else mlflow_model
-    entry = write_model(root, *source)
-    _save_example(model, input_example, str(root))
+    model = Model() if mlflow_model is None else mlflow_model
     if signature is not False:
         model.signature = default_signature(source.spec) if signature in (None, True) else signature
+    check_signature(model.signature, source.spec)
+    _validate_and_prepare_target_save_path(str(path))
+    root = Path(path)
+    entry = write_model(root, *source)
+    _save_example(model, input_example, str(root))
     if metadata is not None:
         model.metadata = metadata
     environments = {"conda_env": _CONDA_ENV_FILE_NAME, "python_env": _PYTHON_ENV_FILE_NAME}

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from mlflow_ppo_flavor.cli.asking import reports, require_gate
-from mlflow_ppo_flavor.cli.connection import connect, registry_options
-from mlflow_ppo_flavor.cli.report import format_option, print_findings, print_json, printable
+from mlflow_ppo_flavor.cli.connection import answering, connect, registry_options
+from mlflow_ppo_flavor.cli.report import format_option, one_line, print_findings, print_json
 from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.contract.request import Question
 
@@ -33,17 +33,22 @@ def command(
     Every protected reference is judged again by today's fleet and policy; its model is read again, every file of it;
     the verdict that let it in is looked up, and its seal verified where the server has a key.
 
-    Exit codes: 0 nothing found but warnings, 1 findings, 2 not reached. JSON: {allowed, references: [{reference, label,
-    version, digest, allowed, findings}], models: [{model, findings}]}, findings as those of `check`.
+    Exit codes: 0 nothing found but warnings, 1 findings, 2 not reached, or no such model. JSON: {allowed,
+    references: [{reference, label, version, digest, allowed, findings}], models: [{model, findings}]}, findings as
+    those of `check`.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", _TIMEOUT)
-    connect(tracking_uri, registry_uri)
+    client = connect(tracking_uri, registry_uri)
     require_gate()
     references: list[dict[str, Any]] = []
     models: dict[str, list[dict[str, Any]]] = {}
     for model, report in reports(Question("audit", limit=_REFERENCES), name, page_size=_MODELS):
         references += report["references"]
         models[model] = report["findings"]
+    if name and not models:
+        # neither guarded nor in the history: it may not be there
+        with answering():
+            client.get_registered_model(name)
     allowed = all(_is_fine(each["findings"]) for each in references) and all(map(_is_fine, models.values()))
     if format_ == "json":
         told = [{"model": model, "findings": findings} for model, findings in models.items()]
@@ -59,7 +64,7 @@ def _is_fine(findings: list[dict[str, Any]]) -> bool:
 
 def _print(references: list[dict[str, Any]], models: Mapping[str, list[dict[str, Any]]], allowed: bool) -> None:
     for place, findings in _faulty(references, models):
-        click.secho(printable(place), bold=True)
+        click.secho(one_line(place), bold=True)
         print_findings(Finding.from_dict(each) for each in findings)
     wrong = sum(not _is_fine(findings) for _, findings in _faulty(references, models))
     count = f"{len(references)} protected reference{'' if len(references) == 1 else 's'} of {len(models)} model(s)"

@@ -20,7 +20,7 @@ from mlflow_ppo_flavor.cli.check import (
 )
 from mlflow_ppo_flavor.cli.connection import answering, connect, registry_options
 from mlflow_ppo_flavor.cli.model_uri import read_contract_of
-from mlflow_ppo_flavor.cli.report import format_option, print_json
+from mlflow_ppo_flavor.cli.report import format_option, one_line, print_json
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.reference import PROTECTED_STAGES, Reference
 from mlflow_ppo_flavor.contract.trader import Announcement, Trader
@@ -188,7 +188,7 @@ def _read(uri: str, tracking_uri: str | None, registry_uri: str | None) -> Contr
 def _print(trader: Trader, answers: Sequence[Answer], allowed: bool) -> None:
     for answer in answers:
         if answer.contract is None:
-            click.echo(f"{answer.loaded.reference} loads nothing")
+            click.echo(one_line(f"{answer.loaded.reference} loads nothing"))
         else:
             what = f"{answer.loaded.reference} version {answer.loaded.version}"
             print_judged(what, answer.contract, answer.judged)
@@ -196,4 +196,4 @@ def _print(trader: Trader, answers: Sequence[Answer], allowed: bool) -> None:
     who = f"trader {trader.version}" + (f" with {own}" if own else "")
     refusing = sum(not answer.allowed for answer in answers)
     told = "may be deployed" if allowed else f"can't be deployed: {refusing} of {len(answers)} reference(s) refuse it"
-    click.secho(f"{who} {told}", fg="green" if allowed else "red", bold=True)
+    click.secho(one_line(f"{who} {told}"), fg="green" if allowed else "red", bold=True)

@@ -10,7 +10,8 @@ import click
 
 from mlflow_ppo_flavor.cli.asking import guard_report, reports
 from mlflow_ppo_flavor.cli.connection import answering, connect, registry_options
-from mlflow_ppo_flavor.cli.report import format_option, print_json, printable
+from mlflow_ppo_flavor.cli.report import format_option, one_line, print_json
+from mlflow_ppo_flavor.contract.masking import masked
 from mlflow_ppo_flavor.contract.request import MOST_ROWS, Question
 from mlflow_ppo_flavor.version import VERSION
 
@@ -67,10 +68,7 @@ def _is_server(place: str) -> bool:
 
 def _public(place: str) -> str:
     """A registry's URI without the password that it may hold."""
-    from mlflow_ppo_flavor.registry.database import SCHEME, public_uri
-
-    rest = place.removeprefix(SCHEME)
-    return f"{SCHEME if rest != place else ''}{public_uri(rest)}"
+    return masked(place)
 
 
 def _unguarded(place: str) -> Iterator[Check]:
@@ -120,7 +118,8 @@ def _server_version(place: str) -> Check:
     from mlflow.utils.rest_utils import http_request
     from mlflow.version import VERSION as OWN
 
-    answer = http_request(get_default_host_creds(place), "/version", "GET")
+    with answering():
+        answer = http_request(get_default_host_creds(place), "/version", "GET")
     server = answer.text.strip()[:100]
     if answer.status_code != _FOUND:
         return Check("mlflow", "note", f"the server doesn't tell MLflow's version: HTTP {answer.status_code}")
@@ -158,7 +157,7 @@ def _artifacts(state: str) -> Check:
 
 def _page(place: str, there: bool) -> Check:
     if there:
-        return Check("page", "ok", f"the gate's page: {place.rstrip('/')}/ppo/")
+        return Check("page", "ok", f"the gate's page: {_public(place).rstrip('/')}/ppo/")
     return Check(
         "page", "note", "no page of the gate", "`mlflow-ppo server` brings it, or `mlflow server --app-name ppo`"
     )
@@ -194,9 +193,9 @@ def _standing() -> Iterator[Check]:
 def _print(place: str, checks: list[Check]) -> None:
     for check in checks:
         state = click.style(f"[{check.state}]", fg=_COLOURS[check.state], bold=check.state == "mend")
-        click.echo(f"{state} {printable(check.found)}")
+        click.echo(f"{state} {one_line(check.found)}")
         if check.remedy:
-            click.echo(f"    {printable(check.remedy)}")
+            click.echo(f"    {one_line(check.remedy)}")
     mend = sum(check.state == "mend" for check in checks)
     click.secho(
         f"{_public(place)}: {f'{mend} to mend' if mend else 'guarded'}", fg="red" if mend else "green", bold=True

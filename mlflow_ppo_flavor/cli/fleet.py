@@ -11,7 +11,7 @@ import click
 from mlflow_ppo_flavor.cli.asking import reports, require_gate, send
 from mlflow_ppo_flavor.cli.connection import answering, connect, registry_options
 from mlflow_ppo_flavor.cli.outcome import conclude
-from mlflow_ppo_flavor.cli.report import format_option, print_json, print_table
+from mlflow_ppo_flavor.cli.report import format_option, one_line, print_json, print_table
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.request import MOST_ROWS, Question, Retire
 from mlflow_ppo_flavor.errors import RegistryError
@@ -61,7 +61,7 @@ def list_(name: str | None, tracking_uri: str | None, registry_uri: str | None, 
     if format_ == "json":
         print_json(told)
     elif not told:
-        click.echo(f"no trader announced for {name}" if name else "no trader announced")
+        click.echo(one_line(f"no trader announced for {name}" if name else "no trader announced"))
     else:
         print_table(_HEADINGS, map(_row, told))
 

@@ -8,7 +8,7 @@ import click
 
 from mlflow_ppo_flavor.cli.asking import reports, require_gate
 from mlflow_ppo_flavor.cli.connection import connect, registry_options
-from mlflow_ppo_flavor.cli.report import format_option, print_json, print_table
+from mlflow_ppo_flavor.cli.report import format_option, one_line, print_json, print_table
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.request import MOST_ROWS, Question
 
@@ -46,7 +46,7 @@ def command(
     if format_ == "json":
         print_json(rows)
     elif not rows:
-        click.echo(f"no history of {name}" if name else "no history")
+        click.echo(one_line(f"no history of {name}" if name else "no history"))
     else:
         print_table(["when", "who", "model", "operation", "what the gate said"], map(_line, rows))
 

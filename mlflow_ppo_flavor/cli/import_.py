@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_ppo_flavor.cli.connection import answering, connect, registry_options
-from mlflow_ppo_flavor.cli.report import format_option, print_json, print_verdict, printable
+from mlflow_ppo_flavor.cli.report import format_option, one_line, print_json, print_verdict
 from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.contract.digest import model_digest
 from mlflow_ppo_flavor.contract.releases import spec_named
@@ -220,9 +220,9 @@ def _print(registered: Sequence[dict[str, Any]], candidates: Sequence[Candidate]
     for row, candidate in zip(registered, candidates, strict=False):
         fact = f"{row['file']} ({row['kind']}) is {row['model']} version {row['version']}, spec {row['spec_version']}"
         print_verdict(fact, True, candidate.findings)
-        click.echo(f"  read as {printable(row['reading'])}")
+        click.echo(f"  read as {one_line(row['reading'])}")
         click.echo(f"  digest {row['digest']}")
-        click.echo(f"  {_proof(row, candidate)}")
+        click.echo(f"  {one_line(_proof(row, candidate))}")
     for file, findings in refused:
         print_verdict(f"{file} is refused", False, findings)
     if refused:

@@ -5,6 +5,7 @@ Exit codes: 0 allowed or done, 1 refused, 2 wrong usage, something unreachable, 
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,6 +77,10 @@ COMMANDS: dict[str, CommandEntry] = {
 }
 
 
+# Where a context keeps the arguments that the command was called with.
+_TYPED = "mlflow_ppo_flavor.typed"
+
+
 class Failure(click.ClickException):
     """Ends a command with a message on stderr and exit code 2."""
 
@@ -100,6 +105,11 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(self.table[cmd_name].module).command
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what was typed: what a failure tells is searched for its passwords."""
+        ctx.meta.setdefault(_TYPED, tuple(args))
+        return super().parse_args(ctx, args)
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Note the command's name before its module is imported: a failure there has to tell it."""
         ctx.invoked_subcommand = args[0]
@@ -116,10 +126,14 @@ class LazyGroup(click.Group):
         """Run the command that was asked for; Failure for an error of ours, a missing extra, and a defect."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except (click.exceptions.NoArgsIsHelpError, Failure, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
+        except click.UsageError as error:
+            raise click.UsageError(_shown(ctx, error.format_message()), error.ctx) from error
+        except click.ClickException as error:
+            raise Failure(_shown(ctx, error.format_message())) from error
         except PPOFlavorError as error:
-            raise Failure(str(error)) from error
+            raise Failure(_shown(ctx, str(error))) from error
         except Exception as error:
             raise self._failure(ctx, error) from error
 
@@ -131,9 +145,19 @@ class LazyGroup(click.Group):
         missing = missing_extra(error, called, self.table[name].extra) if name in self.table else None
         if missing is not None:
             return Failure(str(missing))
-        traceback.print_exception(error)
-        told = " ".join(str(error).split())
+        click.echo(_shown(ctx, "".join(traceback.format_exception(error))), nl=False, err=True)
+        told = _shown(ctx, " ".join(str(error).split()))
         return Failure(f"{called}: unexpected {type(error).__name__}: {told}: please report it, with the lines above")
+
+
+def _shown(ctx: click.Context, message: str) -> str:
+    """A message as a terminal may show it: others wrote parts of it. Without the passwords of URIs that were typed or
+    stand in the environment, and with what would steer the terminal written out.
+    """
+    from mlflow_ppo_flavor.cli.report import printable
+    from mlflow_ppo_flavor.contract.masking import masked, passwords
+
+    return printable(masked(message, passwords([*ctx.meta.get(_TYPED, ()), *os.environ.values()])))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,6 +7,7 @@ from functools import partial
 
 import click
 
+from mlflow_ppo_flavor.cli.asking import require_gate
 from mlflow_ppo_flavor.cli.connection import answering, connect, registry_options
 from mlflow_ppo_flavor.cli.outcome import conclude
 from mlflow_ppo_flavor.cli.report import format_option
@@ -37,7 +38,9 @@ def command(
 ) -> None:
     """Promote a model version to a stage or an alias.
 
-    Exit codes: 0 promoted, 1 refused, 2 not reached. JSON: {model, version, reference, allowed, fact,
+    Where no gate stands before the registry, nothing is moved.
+
+    Exit codes: 0 promoted, 1 refused, 2 not reached, or no gate. JSON: {model, version, reference, allowed, fact,
     findings: [{code, kind, place, found, expected, remedy}]}.
     """
     target = Reference.parse(name, reference)
@@ -51,6 +54,7 @@ def command(
 def _promote(target: Reference, version: str, archive: bool, tracking_uri: str | None, registry_uri: str | None) -> str:
     """Carry it out; the gate's fact, as it left it on the version. PromotionRefused where it refuses."""
     client = connect(tracking_uri, registry_uri)
+    require_gate()
     with answering():
         before = client.get_model_version(target.model, version).tags.get(VERDICT_TAG)
         if target.alias is not None:
@@ -62,11 +66,17 @@ def _promote(target: Reference, version: str, archive: bool, tracking_uri: str |
 
 
 def _advice(target: Reference, version: str, findings: Sequence[Finding]) -> list[str]:
-    """What would let it in: the approval that is missing, or an override where nothing is about safety."""
+    """What would let it in: the approval that is missing, or an override where nothing is about safety.
+
+    What an override covers already is a warning, and a missing approval is covered by nobody's own.
+    """
     arguments = f"{target.model} {version} {target.label}"
-    advice = []
-    if any(finding.code == "approvals" for finding in findings):
+    refused = [finding for finding in findings if finding.kind != "warning"]
+    others = [finding for finding in refused if finding.code != "approvals"]
+    approvals, who, advice = len(others) < len(refused), "", []
+    if approvals:
+        who = " by another user, approvals included"
         advice.append(f"An approval is given by another user: mlflow-ppo approve {arguments}")
-    if findings and all(finding.kind != "safety" for finding in findings):
-        advice.append(f"It can be let in once all the same: mlflow-ppo override {arguments} --reason '…'")
+    if others and all(finding.kind != "safety" for finding in others):
+        advice.append(f"It can be let in once all the same{who}: mlflow-ppo override {arguments} --reason '…'")
     return advice

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlparse
 
 import click
 
+from mlflow_ppo_flavor.cli.report import one_line
 from mlflow_ppo_flavor.contract.keys import SigningKey
 from mlflow_ppo_flavor.registry.policy_file import read_policy
 
@@ -90,13 +91,10 @@ def command(
     destination = frozen(artifacts_destination)
     application = _application(app_name, mlflow_options)
     url = f"http://{host}:{port}"
+    ruled = _told(policy, signing_key)
     click.echo(f"MLflow with the gate of mlflow-ppo: {url}", err=True)
-    for line in (
-        *_told(policy, signing_key),
-        _artifacts(destination, mlflow_options),
-        _page(url, application, mlflow_options),
-    ):
-        click.echo(f"  {line}", err=True)
+    for line in (*ruled, _artifacts(destination, mlflow_options), _page(url, application, mlflow_options)):
+        click.echo(one_line(f"  {line}"), err=True)
     # by the environment: the URIs may hold passwords, and everybody reads a process's arguments
     os.environ["MLFLOW_BACKEND_STORE_URI"] = backend_store_uri.removeprefix(_PREFIX)
     os.environ["MLFLOW_REGISTRY_STORE_URI"] = registry

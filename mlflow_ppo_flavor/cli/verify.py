@@ -16,7 +16,7 @@ from live.verification import Terms, Verification, verify
 from mlflow_ppo_flavor.announcement import attest
 from mlflow_ppo_flavor.cli.connection import registry_options
 from mlflow_ppo_flavor.cli.model_uri import registered_version
-from mlflow_ppo_flavor.cli.report import format_option, print_json, print_verdict
+from mlflow_ppo_flavor.cli.report import format_option, one_line, print_json, print_verdict
 from mlflow_ppo_flavor.contract.trader import Trader
 from mlflow_ppo_flavor.errors import PromotionRefused, RegistryError
 from mlflow_ppo_flavor.model.storage import MLMODEL
@@ -66,7 +66,7 @@ def command(
     else:
         answer.print()
         if attested is not None:
-            click.echo(attested)
+            click.echo(one_line(attested))
     refused = attested is not None and attested.startswith("Refused")
     context.exit(0 if answer.outcome == "reproduced" and not refused else 1)
 
@@ -123,7 +123,7 @@ class _Answer:
     def print(self) -> None:
         """The answer as text: the fact, the stages that came out equal, then one finding a line."""
         for stage in () if self.found.reproduction is None else self.found.reproduction.stages:
-            click.echo(f"  {stage.name:<13} {stage.text}")
+            click.echo(one_line(f"  {stage.name:<13} {stage.text}"))
         print_verdict(self._fact(), self.outcome == "reproduced", self.found.verdict.findings)
 
     def _fact(self) -> str:
@@ -155,5 +155,5 @@ def _attest(answer: _Answer) -> str:
         return str(refusal).partition("\n")[0]
     for warning in warned:
         if issubclass(warning.category, UserWarning):
-            click.echo(f"Warning: {warning.message}", err=True)
+            click.echo(one_line(f"Warning: {warning.message}"), err=True)
     return f"attested: {version.name} version {version.version} by {trader.trader_id} ({trader.version})"

@@ -129,13 +129,16 @@ class SigningKey:
     @classmethod
     def read(cls, path: Path) -> SigningKey:
         """The key of a PEM file that its owner alone can read; SpecError, which shows nothing of it, for any other."""
-        content = _read(path, private=True)
+        content, mode = _read(path)
         try:
             key = load_pem_private_key(content, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             key = None
         if not isinstance(key, Ed25519PrivateKey):
-            raise SpecError(str(path), "something else", _PRIVATE_KEY)
+            raise SpecError(str(path), _no_private_key(content), _PRIVATE_KEY)
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            remedy = f"chmod 600 {path}, and make another key if somebody may have read this one"
+            raise SpecError(str(path), f"mode {stat.S_IMODE(mode):04o}", "a key that its owner alone reads", remedy)
         return cls(key)
 
     def write(self, path: Path) -> None:
@@ -178,13 +181,22 @@ def _public(pem: str, path: str) -> VerifyingKey:
 
 def _text(path: Path) -> str:
     try:
-        return _read(path).decode("utf-8")
+        return _read(path)[0].decode("utf-8")
     except UnicodeDecodeError:
         raise SpecError(str(path), "no text", _PUBLIC_KEY) from None
 
 
-def _read(path: Path, *, private: bool = False) -> bytes:
-    """A small regular file's bytes. What is looked at is what is read: the path could lead elsewhere a moment later."""
+def _no_private_key(content: bytes) -> str:
+    """What a file is that isn't the private key which was expected; nothing of it is shown."""
+    if b"-----BEGIN PUBLIC KEY-----" in content:
+        return "a public key"
+    return "something else"
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """A small regular file's bytes and mode. What is looked at is what is read: the path could lead elsewhere a moment
+    later.
+    """
     try:
         # without O_NONBLOCK a pipe would be waited for
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -192,12 +204,9 @@ def _read(path: Path, *, private: bool = False) -> bytes:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
                 raise SpecError(str(path), "no regular file", "a file with a key")
-            if private and mode & (stat.S_IRWXG | stat.S_IRWXO):
-                remedy = f"chmod 600 {path}, and make another key if somebody may have read this one"
-                raise SpecError(str(path), f"mode {stat.S_IMODE(mode):04o}", "a key that its owner alone reads", remedy)
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise SpecError(str(path), error.strerror, "a file with a key") from None
     if len(content) > MOST_BYTES:
         raise SpecError(str(path), f"more than {MOST_BYTES} bytes", "a file with a key")
-    return content
+    return content, mode

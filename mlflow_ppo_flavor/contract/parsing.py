@@ -37,6 +37,11 @@ def show(value: object) -> str:
     return _cut(text)
 
 
+def show_key(key: object) -> str:
+    """A key as a dotted path shows it: bare, cut to 80 characters; its repr where it is no text that can be printed."""
+    return _cut(key) if isinstance(key, str) and key.isprintable() else show(key)
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -58,8 +63,9 @@ def mapping(value: object, path: str, known: Collection[str], *, where: str = ""
         raise SpecError(path or where or "value", show(value), "a mapping")
     for key in value:
         if key not in known:
-            shown = _cut(key) if isinstance(key, str) and _encodable(key) else show(key)
-            raise SpecError(join(path, shown), "an unknown key", f"one of {', '.join(known)}" if known else "no key")
+            raise SpecError(
+                join(path, show_key(key)), "an unknown key", f"one of {', '.join(known)}" if known else "no key"
+            )
     return value
 
 

@@ -69,7 +69,7 @@ class Reference:
         """
         parsing.name(model, parsing.join(path, "model"), pattern=_MODEL, expected="a model name without / : @ ?")
         where = parsing.join(path, key)
-        return cls(model, _alias(label, where) if label.startswith("@") else _stage(label, where))
+        return cls(model, parse_label(label, where))
 
     @classmethod
     def of_uri(cls, uri: str) -> Reference | None:
@@ -82,6 +82,16 @@ class Reference:
         if not at and label.lower() not in {stage.lower() for stage in PROTECTED_STAGES}:
             return None
         return cls.parse(model, f"@{alias}") if at else cls.parse(name, label)
+
+
+def parse_label(label: str, path: str) -> str:
+    """The canonical spelling of a stage or an alias; SpecError for what no reference can load by."""
+    return _alias(label, path) if label.startswith("@") else _stage(label, path)
+
+
+def is_nameable(model: str) -> bool:
+    """Whether a reference can name a registered model; MLflow takes names that no `models:/` URI of a trader has."""
+    return _MODEL.fullmatch(model) is not None
 
 
 def _stage(label: str, path: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.digest import canonical_json
-from mlflow_ppo_flavor.contract.reference import Reference
+from mlflow_ppo_flavor.contract.reference import Reference, parse_label
 from mlflow_ppo_flavor.errors import SpecError, UnknownFormat
 
 SEAL_FORMAT = 1
@@ -24,6 +24,8 @@ _MOST = 2**63 - 1
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _KEY_ID = re.compile(r"[0-9a-f]{16}")
+# what MLflow registers, also where no reference can name it: a seal says what the registry holds
+_MODEL = re.compile(r"(?=.*\S)[^/:\ud800-\udfff]+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +108,12 @@ class Seal:
 
 def _reference(data: Mapping[str, Any], path: str) -> Reference:
     """The reference in its one spelling: another would be another text under the same signature's meaning."""
-    model, label = (parsing.take(data, key, path, parsing.text) for key in ("model", "label"))
-    reference = Reference.parse(model, label, path)
-    if reference.label != label:
-        raise SpecError(parsing.join(path, "label"), parsing.show(label), reference.label)
-    return reference
+    model = parsing.take(data, "model", path, parsing.name, pattern=_MODEL, expected="a model name without / and :")
+    given = parsing.take(data, "label", path, parsing.text)
+    label = parse_label(given, parsing.join(path, "label"))
+    if label != given:
+        raise SpecError(parsing.join(path, "label"), parsing.show(given), label)
+    return Reference(model, label)
 
 
 def _signature(value: object, path: str) -> str:

@@ -18,6 +18,7 @@ from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.digest import canonical_json, model_digest, sha256_hex
 from mlflow_ppo_flavor.contract.mlmodel import MOST_BYTES, check_events, check_values
 from mlflow_ppo_flavor.contract.spec import ModelSpec
+from mlflow_ppo_flavor.contract.unlisted import is_refused, leads_out
 from mlflow_ppo_flavor.contract.vouch import Vouch
 from mlflow_ppo_flavor.errors import IntegrityError, SpecError, UnknownFormat
 from mlflow_ppo_flavor.model import onnx_policy
@@ -37,11 +38,6 @@ POLICY, ONNX = "policy.safetensors", "policy.onnx"
 _KEYS = ("format", "spec", "architecture", "files")
 _VOUCHED = "vouched"
 _PYFUNC_KEYS = ("loader_module", "env", "python_version")
-# what some loader would run or read as a model, where it isn't listed: nobody has vouched for it
-_LOADABLE = (
-    *(".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".whl", ".egg"),
-    *(".pkl", ".pickle", ".joblib", ".bin", ".pt", ".pth", ".pt2", ".onnx", ".safetensors"),
-)
 _TAMPERED = "don't use this copy: fetch it again, or log the model again"
 
 
@@ -244,12 +240,11 @@ def _refuse_code(root: Path, listed: Mapping[str, Bytes], flavors: Mapping[str, 
             f"{root / MLMODEL}: python_function: found {found}, expected {LOADER_MODULE} alone: {_TAMPERED}"
         )
     for path in sorted(root.rglob("*")):
-        if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        if path.is_symlink() and leads_out(path, root):
             raise IntegrityError(
                 f"{path}: found a link that leads out of the model, expected its own files: {_TAMPERED}"
             )
-        name = path.relative_to(root).as_posix()
-        if name not in listed and (name == "code" or path.suffix.lower() in _LOADABLE):
+        if is_refused(path.relative_to(root).as_posix(), listed):
             raise IntegrityError(
                 f"{path}: found a file that {MLMODEL} doesn't list, expected no code there: {_TAMPERED}"
             )

@@ -11,6 +11,7 @@ from mlflow_ppo_flavor.contract.trader import Attestation
 from mlflow_ppo_flavor.registry import kept
 from mlflow_ppo_flavor.registry.candidates import Origin
 from mlflow_ppo_flavor.registry.history import Occasion
+from mlflow_ppo_flavor.registry.policy import Policy
 from mlflow_ppo_flavor.registry.tables import ATTESTATIONS
 
 ATTEST_TAG = "ppo.attest"
@@ -36,12 +37,18 @@ def put(session: Session, occasion: Occasion, origin: Origin, attestation: Attes
     session.execute(insert(ATTESTATIONS), {**values, **row, "received_at": occasion.at, "who": occasion.who})
 
 
-def trader_versions(session: Session, workspace: str, origin: Origin, digest: str) -> frozenset[str]:
-    """The versions of the traders that attested this very version, with this digest; one that can't be read is none."""
+def trader_versions(session: Session, workspace: str, origin: Origin, digest: str, policy: Policy) -> frozenset[str]:
+    """The versions of the traders that attested this very version, with this digest, and that the policy lists today;
+    one that can't be read is none.
+    """
     here = {"workspace": workspace, "model": origin.key.model, "version": origin.key.version}
     query = select(ATTESTATIONS).filter_by(**here, created=origin.created, location=origin.location)
     told = map(kept.attestation, session.execute(query).mappings())
-    return frozenset(each.trader_version for each in told if isinstance(each, Attestation) and each.digest == digest)
+    return frozenset(
+        each.trader_version
+        for each in told
+        if isinstance(each, Attestation) and each.digest == digest and policy.lets_announce(each.trader_id)
+    )
 
 
 def rename(session: Session, workspace: str, name: str, new_name: str) -> None:

@@ -13,20 +13,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract.compatibility import Finding
-from mlflow_ppo_flavor.contract.keys import VerifyingKeys
+from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.request import Question
-from mlflow_ppo_flavor.registry import records
-from mlflow_ppo_flavor.registry.contracts import Contract
+from mlflow_ppo_flavor.registry import chain, records, sealed
+from mlflow_ppo_flavor.registry.differences import artifact_findings
 from mlflow_ppo_flavor.registry.kept import LostTrader
 from mlflow_ppo_flavor.registry.rejudging import findings_of
 from mlflow_ppo_flavor.registry.reread import Reread, read_again
 from mlflow_ppo_flavor.registry.resolution import VersionKey
 from mlflow_ppo_flavor.registry.setting import Setting
+from mlflow_ppo_flavor.registry.shown import Shown, model_findings, notice_findings, shown
 from mlflow_ppo_flavor.registry.snapshot import Held, Snapshot, Version, snapshots
 from mlflow_ppo_flavor.registry.tables import HISTORY, VERDICTS
 from mlflow_ppo_flavor.registry.unmet import Known, gather
-
-RESTORE = "register the model anew and promote that"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +70,18 @@ class AuditedModel:
 
 @dataclass(frozen=True, slots=True)
 class _Desk:
-    """What lies before the auditor. `strict`: verdicts are kept in this registry, and one that is missing was taken."""
+    """What lies before the auditor. `strict`: verdicts are kept in this registry, and one that is missing was taken.
+
+    `past`: what is wrong with the verdicts on a reference beside what stands.
+    """
 
     setting: Setting
     workspace: str
     strict: bool
     reread: Mapping[str, Reread]
-    shown: Mapping[VersionKey, Mapping[str, str]]
+    pages: Mapping[VersionKey, Shown]
     known: Known
+    past: Mapping[Reference, Sequence[Finding]]
 
 
 def is_fine(findings: Iterable[Finding]) -> bool:
@@ -91,26 +94,39 @@ def audit(
 ) -> list[AuditedModel]:
     """Every guarded one of these models, in their order; each location is read once, however many versions share it."""
     found = snapshots(session, workspace, models, setting.policy, question, whole=True)
-    shown = records.shown_tags(session, workspace, [v.key for v in _versions(found)])
+    pages, shown_of = shown(session, workspace, found), model_findings(session, workspace, models)
     told = records.history_findings(session, workspace, found)
     strict = setting.signer is not None or _adopted(session, workspace)
     reread = read_again(_versions(found))
-    known = gather(session, workspace, (held for each in found for held in each.held), setting.policy)
-    desk = _Desk(setting, workspace, strict, reread, shown, known)
+    held = [held for each in found for held in each.held]
+    known = gather(session, workspace, held, setting.policy)
+    chains = chain.read_chains(session, workspace, [each.model for each in found])
+    past = _past(session, workspace, held, chains, setting)
+    desk = _Desk(setting, workspace, strict, reread, pages, known, past)
     return [
         AuditedModel(
             each.model,
             tuple(AuditedReference(held, tuple(dict.fromkeys(_findings(desk, held)))) for held in each.held),
-            told[each.model],
+            tuple(dict.fromkeys((*told[each.model], *chains.damages.get(each.model, ()), *shown_of[each.model]))),
             each.next,
         )
         for each in found
-        if _is_guarded(each, setting, reread)
+        if told[each.model] or _is_guarded(each, setting, reread)
     ]
 
 
 def _versions(found: Iterable[Snapshot]) -> list[Version]:
     return [held.version for each in found for held in each.held if held.version is not None]
+
+
+def _past(
+    session: Session, workspace: str, held: Sequence[Held], chains: chain.Chains, setting: Setting
+) -> dict[Reference, list[Finding]]:
+    """The verdicts held against the history and, the older ones, against their seals."""
+    older = sealed.audit_older(session, sealed.Notary.of(setting, workspace), held, chains)
+    for reference, finding in chain.chain_findings(session, workspace, held, chains).items():
+        older.setdefault(reference, []).insert(0, finding)
+    return older
 
 
 def _adopted(session: Session, workspace: str) -> bool:
@@ -134,7 +150,8 @@ def _is_guarded(snapshot: Snapshot, setting: Setting, reread: Mapping[str, Rerea
 def _findings(desk: _Desk, held: Held) -> Iterator[Finding]:
     label, version, setting = held.reference.label, held.version, desk.setting
     yield from records.verdict_findings(held, strict=desk.strict)
-    yield from records.seal_findings(held, _keys(setting), setting.registry_id, desk.workspace)
+    yield from sealed.last_findings(held, sealed.Notary.of(setting, desk.workspace))
+    yield from desk.past.get(held.reference, ())
     yield from (trader.damage for trader in (a.trader for a in held.fleet) if isinstance(trader, LostTrader))
     if version is None:
         return
@@ -142,32 +159,4 @@ def _findings(desk: _Desk, held: Held) -> Iterator[Finding]:
     yield from findings_of(held, version, setting.policy, desk.known)
     yield from artifact_findings(label, version, desk.reread[version.location])
     if version.contract is not None and version.contract.damage is None:
-        yield from records.tag_findings(label, version, version.contract, desk.shown.get(version.key, {}))
-
-
-def _keys(setting: Setting) -> VerifyingKeys:
-    return VerifyingKeys() if setting.signer is None else VerifyingKeys((setting.signer.public,))
-
-
-def artifact_findings(label: str, version: Version, now: Reread) -> Iterator[Finding]:
-    """How what lies in the artifact store differs from what was registered."""
-    place, registered = f"{label}, version {version.key.version}", version.contract
-    if not now.contract.known:
-        yield Finding("unread", "safety", place, now.contract.reason, "a trader reads it there too", RESTORE)
-        return
-    if registered is not None and registered.known:
-        yield from _contract_findings(place, registered, now.contract)
-    for name, why in now.changed:
-        yield Finding("file", "safety", f"{place}, {name}", why, "MLmodel lists another", RESTORE)
-
-
-def _contract_findings(place: str, registered: Contract, now: Contract) -> Iterator[Finding]:
-    if now.digest != registered.digest:
-        found = f"digest {now.digest[:12]}…" if now.digest else now.reason
-        expected = (
-            f"{registered.digest[:12]}… was registered" if registered.digest else "it had none when it was registered"
-        )
-        yield Finding("digest", "safety", place, found, expected, RESTORE)
-    elif registered.damage is None and now != registered:
-        found, expected = "a contract that differs from its digest's", "the guard's own row was changed"
-        yield Finding("record_changed", "safety", place, found, expected, "run mlflow-ppo reverify on the version")
+        yield from notice_findings(held, version, version.contract, desk.pages[version.key])

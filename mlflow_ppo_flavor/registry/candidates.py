@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,13 +40,18 @@ class Candidate:
     contract: Contract | None
 
 
-def candidates(session: Session, workspace: str, keys: Collection[VersionKey]) -> dict[VersionKey, Candidate]:
-    """These versions; one that isn't registered is missing."""
+def candidates(
+    session: Session, workspace: str, keys: Collection[VersionKey], *, bound: bool = False
+) -> dict[VersionKey, Candidate]:
+    """These versions; one that isn't registered is missing. `bound`: with contracts that their digests bind alone, for
+    what is ruled on (`_bound`).
+    """
     if not keys:
         return {}
     names, numbers = {key.model for key in keys}, {key.version for key in keys}
     given = {"workspace": workspace, "names": sorted(names), "versions": sorted(numbers)}
-    found = (_candidate(row) for row in session.execute(_CANDIDATES, given).mappings())
+    query, read = (_BOUND, _bound) if bound else (_CANDIDATES, _contract)
+    found = (_candidate(row, read) for row in session.execute(query, given).mappings())
     return {each.origin.key: each for each in found if each.origin.key in keys}
 
 
@@ -66,8 +71,16 @@ def is_flavored(session: Session, workspace: str, model: str) -> bool:
 
 
 def keep(session: Session, workspace: str, origin: Origin, contract: Contract) -> None:
-    """Keep what was read, in place of what an earlier version of that number left."""
+    """Keep what was read, in place of what an earlier version of that number left. A version whose row has no flavors
+    keeps the digest that it was registered with: where another lies there by now, the row binds no contract any more.
+    """
     key = {"workspace": workspace, "model": origin.key.model, "version": origin.key.version}
+    this = {**key, "created": origin.created, "location": origin.location}
+    older = select(CONTRACTS.c.digest).filter_by(**this, flavors="").where(CONTRACTS.c.spec.is_not(None))
+    digest = session.execute(older).scalar()
+    if digest and digest != contract.digest:
+        session.execute(update(CONTRACTS).filter_by(**this).values(flavors=contract.flavors or "{}"))
+        return
     session.execute(delete(CONTRACTS).filter_by(**key))
     values = {"created": origin.created, "location": origin.location, **_row(contract)}
     session.execute(insert(CONTRACTS), {**key, **values})
@@ -114,9 +127,9 @@ _READ = ("flavored", "spec", "digest", "golden", "reason", "vouched", "root")
 _KEPT = (*_READ, "mlmodel", "flavors", "beside")
 
 
-def _query() -> Select[Any]:
+def _query(*more: str) -> Select[Any]:
     own = (_V.name, _V.version, _CREATED.label("created"), LOCATION.label("location"), _V.description, _V.run_id)
-    read = [CONTRACTS.c[name] for name in _READ]
+    read = [CONTRACTS.c[name] for name in (*_READ, *more)]
     query = select(*own, _ATTESTED.label("attested"), CONTRACTS.c.model.label("kept"), *read)
     query = query.select_from(VERSIONS.outerjoin(CONTRACTS, SAME_VERSION))
     return query.where(
@@ -127,18 +140,28 @@ def _query() -> Select[Any]:
     )
 
 
-_CANDIDATES = _query()
+_CANDIDATES, _BOUND = _query(), _query("flavors")
 
 
-def _candidate(row: Any) -> Candidate:
+def _candidate(row: Any, read: Callable[[Any], Contract | None]) -> Candidate:
     origin = Origin(VersionKey(row["name"], row["version"]), row["created"], row["location"])
-    contract = None if row["kept"] is None else _contract(row)
+    contract = None if row["kept"] is None else read(row)
     return Candidate(origin, row["description"], row["run_id"] or "", row["attested"], contract)
 
 
 def _row(contract: Contract) -> dict[str, Any]:
     spec = None if contract.spec is None else canonical_json(contract.spec.to_dict()).decode("utf-8")
     return {name: getattr(contract, name) for name in _KEPT} | {"spec": spec}
+
+
+def _bound(row: Any) -> Contract | None:
+    """The contract in a row, held against the flavors that its digest was made from; None where an older row has none:
+    it has to be read again.
+    """
+    contract, flavors = _contract(row), row["flavors"]
+    if contract.spec is None:
+        return contract
+    return kept.bound(row["name"], row["version"], contract, flavors) if flavors else None
 
 
 def _contract(row: Any) -> Contract:

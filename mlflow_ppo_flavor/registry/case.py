@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_CONFLICT
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_CONFLICT
 
 from mlflow_ppo_flavor.registry.candidates import Candidate, Origin
 from mlflow_ppo_flavor.registry.contracts import Contract
@@ -71,4 +71,13 @@ def refusal(ruling: Ruling) -> MlflowException:
         findings=[finding.to_dict() for finding in ruling.verdict.findings],
         verdict={"allowed": ruling.verdict.allowed, "strict": ruling.verdict.strict},
         moves=[move.to_dict() for move in ruling.moves],
+    )
+
+
+def unguarded(place: object) -> MlflowException:
+    """The error of what is asked about a model that isn't guarded: HTTP 400, and no row of the history."""
+    return MlflowException(
+        f"{place}: found a model that isn't guarded, expected one with a version of the ppo flavor, a trader that "
+        "announced for it or a place in the policy: use MLflow's own operations",
+        error_code=INVALID_PARAMETER_VALUE,
     )

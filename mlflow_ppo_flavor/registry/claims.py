@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.compatibility import Finding, Verdict
-from mlflow_ppo_flavor.contract.trader import Announcement, Attestation, Trader
+from mlflow_ppo_flavor.contract.trader import Announcement, Attestation
 from mlflow_ppo_flavor.registry import fact
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.evidence import UNAUTHENTICATED
@@ -32,7 +32,10 @@ def rule_announcement(
     reference, trader = announcement.reference, announcement.trader
     model = models.get(reference.model)
     present = None if model is None else model.resolve(reference)
-    findings = [*judge_owner(trader.trader_id, owner, requester), *_judge_listed(trader, policy)]
+    findings = [
+        *judge_owner(trader.trader_id, owner, requester, "announce it as that user, or choose another trader id"),
+        *_judge_listed(trader.trader_id, policy, "announce"),
+    ]
     verdict = Verdict((), strict=True)
     if present is not None:
         verdict = judge_trader(contracts[VersionKey(reference.model, present)], trader, reference.label)
@@ -52,20 +55,25 @@ def rule_attestation(
     attestation: Attestation,
     contract: Contract,
     *,
+    policy: Policy = DEFAULT_POLICY,
     owner: str = "",
     requester: str = UNAUTHENTICATED,
 ) -> Ruling:
     """May this trader attest a version with this contract? Only one with golden decisions, and the digest that it has;
-    and not as an id that belongs to another user than the requester (`owner`, as in `rule_announcement`).
+    and not as an id that the policy's `traders` don't list, or that belongs to another user than the requester
+    (`owner`, as in `rule_announcement`).
 
     Whether the trader may run it is another question: it replays what may be promoted one day.
     """
     trader = attestation.trader_id
-    findings = judge_owner(trader, owner, requester)
+    owned = judge_owner(trader, owner, requester, "attest as that user, or choose another trader id")
+    unlisted = _judge_listed(trader, policy, "attest")
     finding = _judge_attestation(key, attestation, contract)
-    whole = Verdict((*findings, *([] if finding is None else [finding])), strict=True)
-    if findings:
+    whole = Verdict((*owned, *unlisted, *([] if finding is None else [finding])), strict=True)
+    if owned:
         return Ruling(fact.refused_owned(trader, owner, "nobody else may attest as it"), whole)
+    if unlisted:
+        return Ruling(fact.refused_attestation(key, trader, "the policy's traders don't list it"), whole)
     if finding is None:
         told = f"trader {trader} ({attestation.trader_version}) reproduced {key.model} version {key.version}"
         return Ruling(told, whole)
@@ -73,21 +81,23 @@ def rule_attestation(
     return Ruling(fact.refused_attestation(key, trader, reason), whole)
 
 
-def judge_owner(trader_id: str, owner: str, requester: str) -> list[Finding]:
-    """What is wrong where `requester` speaks for a trader id that belongs to `owner`: nothing where nobody owns it."""
+def judge_owner(trader_id: str, owner: str, requester: str, remedy: str) -> list[Finding]:
+    """What is wrong where `requester` speaks for a trader id that belongs to `owner`: nothing where nobody owns it.
+
+    `remedy`: what to do about it, which differs with what was to be done.
+    """
     if not owner or requester == owner:
         return []
     who = "a user whom nobody has authenticated" if requester == UNAUTHENTICATED else f"user {requester}"
-    remedy = "announce and attest as that user, or choose another trader id"
     return [Finding("trader_owned", "policy", f"trader {trader_id}", who, f"it belongs to {owner}", remedy)]
 
 
-def _judge_listed(trader: Trader, policy: Policy) -> list[Finding]:
-    if policy.lets_announce(trader.trader_id):
+def _judge_listed(trader_id: str, policy: Policy, doing: str) -> list[Finding]:
+    if policy.lets_announce(trader_id):
         return []
     listed = ", ".join(policy.traders or ()) or "none"
-    expected, remedy = f"the policy lets {listed} announce", "list it under the policy's traders, or use a listed id"
-    return [Finding("trader_not_listed", "policy", "traders", parsing.show(trader.trader_id), expected, remedy)]
+    expected, remedy = f"the policy lets {listed} {doing}", "list it under the policy's traders, or use a listed id"
+    return [Finding("trader_not_listed", "policy", "traders", parsing.show(trader_id), expected, remedy)]
 
 
 def _unheard(announcement: Announcement, owner: str, finding: Finding) -> str:

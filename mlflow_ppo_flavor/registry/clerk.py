@@ -53,7 +53,7 @@ class Clerk:
     def _show(self, ruling: Ruling, case: Case) -> None:
         """The verdict on the pages of the versions that it speaks of."""
         notices = Notices(self.session, self.occasion.workspace)
-        told = f"{datetime.fromtimestamp(self.occasion.at / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC {ruling.fact}"
+        told = told_verdict(self.occasion.at, ruling.fact)
         for key in dict.fromkeys(move.after for move in ruling.moves):
             if key is not None:
                 name = next(move.reference.model for move in ruling.moves if move.after == key)
@@ -81,6 +81,11 @@ class Clerk:
         elif isinstance(operation, DeleteVersion):
             attestations.forget(session, workspace, model, operation.version)
             approvals.forget(session, workspace, model, operation.version)
+
+
+def told_verdict(at: int, fact: str) -> str:
+    """The gate's last word on a version as its page has it: when it was given (ms since 1970), and the fact."""
+    return f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC {fact}"
 
 
 def _loading(move: Move, case: Case) -> Loading:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from mlflow_ppo_flavor.contract.spec import ModelSpec
+from mlflow_ppo_flavor.registry.as_seen import FILLERS, without_forgeries
 from mlflow_ppo_flavor.registry.contracts import Contract
 
 RESERVED_PREFIX = "ppo."
@@ -18,16 +19,12 @@ BLOCK_MARK = "mlflow%ppo"
 _ALIAS = re.compile(r"@[\w.-]+")
 _FIRST = "(written by mlflow-ppo)"
 _LAST = "*End of what mlflow-ppo wrote.*"
-# whatever a reader would take for a block is one: in any case, with any blanks, as a quote, a heading or in bold
-_BEFORE, _GAP, _REST = r"[^\w\r\n]*", r"[^a-zA-Z\r\n]+", r"[^\r\n]*\r?$"
+# as it is written, so that the lines beside it stay to the byte; other spellings are left to without_forgeries
 _BLOCK = re.compile(
-    rf"^{_BEFORE}PPO{_GAP}policy\b[^\r\n]*\({_BEFORE}written{_GAP}by{_GAP}mlflow{_GAP}ppo{_BEFORE}\){_REST}"
-    rf".*?(?:^{_BEFORE}End{_GAP}of{_GAP}what{_GAP}mlflow{_GAP}ppo{_GAP}wrote{_REST}|\Z)",
+    rf"^PPO policy [^\r\n]*{re.escape(_FIRST)}[^\r\n]*\r?$.*?(?:^{re.escape(_LAST)}[^\r\n]*\r?$|\Z)",
     re.MULTILINE | re.DOTALL | re.IGNORECASE,
 )
 _INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")
-# letters to Unicode and MLflow, nothing to a reader
-_FILLERS = "\u115f\u1160"
 
 
 def is_reserved(key: object) -> bool:
@@ -38,7 +35,7 @@ def is_reserved(key: object) -> bool:
 
 
 def _is_seen(letter: str) -> bool:
-    return letter not in _FILLERS and unicodedata.category(letter) not in _INVISIBLE
+    return letter not in FILLERS and unicodedata.category(letter) not in _INVISIBLE
 
 
 def tags_of(contract: Contract, verdict: str = "", attested: int = 0) -> dict[str, str]:
@@ -76,9 +73,11 @@ def describe_version(text: str | None, contract: Contract, verdict: str = "", at
 
 
 def own_text(text: str | None) -> str:
-    """A description without the gate's block; as it is where it has none."""
-    whole = text or ""
-    kept = _BLOCK.sub("", whole)
+    """A description without the gate's block and what reads as one; as it is where it has neither."""
+    whole = kept = text or ""
+    while (less := without_forgeries(_BLOCK.sub("", kept))) != kept:
+        # what is left may read as one where the parts meet
+        kept = less
     return whole if kept == whole else kept.strip()
 
 

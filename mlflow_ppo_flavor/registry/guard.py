@@ -13,7 +13,7 @@ from mlflow.utils.time import get_current_time_millis
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from mlflow_ppo_flavor.registry import candidates, history
+from mlflow_ppo_flavor.registry import adoption, candidates, history
 from mlflow_ppo_flavor.registry.artifacts import read_contract
 from mlflow_ppo_flavor.registry.candidates import Origin
 from mlflow_ppo_flavor.registry.case import Answer, Case, InHand, Lack, refusal
@@ -25,10 +25,10 @@ from mlflow_ppo_flavor.registry.hearing import Hearing
 from mlflow_ppo_flavor.registry.history import Occasion
 from mlflow_ppo_flavor.registry.metrics import run_metrics
 from mlflow_ppo_flavor.registry.notices import Notices
-from mlflow_ppo_flavor.registry.resolution import Operation, VersionKey, without_effect
+from mlflow_ppo_flavor.registry.resolution import CreateModel, CreateVersion, Operation, VersionKey, without_effect
 from mlflow_ppo_flavor.registry.session import JoiningSessionMaker
 from mlflow_ppo_flavor.registry.setting import Setting
-from mlflow_ppo_flavor.registry.standing import Standing, read_standing
+from mlflow_ppo_flavor.registry.standing import Standing, next_version, read_standing
 from mlflow_ppo_flavor.registry.write_lock import settle_writes
 
 # A round fetches part of what the one before found lacking, and keeps it or, where it can't be kept, has it in hand.
@@ -58,19 +58,40 @@ class Guard:
         """Rule on an operation and, where allowed, let MLflow write; 409 with every finding where it isn't."""
         return self.settle(operation.models, lambda hearing: self._decide(hearing, operation, write))
 
-    def register(self, operation: Operation, write: Callable[[], Any]) -> Any:
-        """Let MLflow register a model or a version, ruled on in the transaction in which it writes."""
-        with self._sessions.beginning(lambda: self._registering(operation)):
+    def create_model(self, model: str, write: Callable[[], Any]) -> Any:
+        """Let MLflow register a model, ruled on in the transaction in which it writes."""
+        with self._sessions.beginning(lambda: self._registering(lambda _: CreateModel(model), model)):
+            return write()
+
+    def create_version(self, model: str, write: Callable[[], Any]) -> Any:
+        """Let MLflow register a version, ruled on in the transaction in which it writes; before, it may fetch."""
+
+        def numbered(session: Session) -> Operation:
+            return CreateVersion(model, next_version(session, self._workspace(), model))
+
+        with self._sessions.beginning(lambda: self._registering(numbered, model)):
             return write()
 
     @contextmanager
-    def _registering(self, operation: Operation) -> Iterator[Session]:
-        """A locked transaction for an operation that moves no reference; 409 where it would."""
-        with self.hearing(operation.models) as hearing:
-            ruling = self._rule(hearing, operation, hearing.open(operation.models, operation.versions))
-            if not ruling.allowed:
-                raise refusal(ruling)
-            yield hearing.session
+    def _registering(self, ask: Callable[[Session], Operation], model: str) -> Iterator[Session]:
+        """A locked transaction for a registration; 409 where a reference that somebody set beforehand would load it."""
+        with self.hearing((model,)) as hearing:
+            operation, case = ask(hearing.session), hearing.open((model,))
+            ruling = self._rule_registration(operation, case)
+            if ruling is None or ruling.allowed:
+                yield hearing.session
+                return
+            Clerk(hearing.session, hearing.occasion, self.setting).record(model, operation.to_dict(), ruling, case)
+        raise refusal(ruling)
+
+    def _rule_registration(self, operation: Operation, case: Case) -> Ruling | None:
+        """The ruling on a registration, whose contract nobody has read yet; None where it is no matter."""
+        unread = Contract.unknown("an alias named it before it was there: delete the alias, then register")
+        known, policy = case.standing, self.setting.policy
+        contracts = {VersionKey(operation.model, version): unread for version in operation.versions}
+        if case.guarded:
+            return rule(operation, known.models, contracts, known.fleet, policy=policy)
+        return rule_unknown(operation, known.models, contracts, policy)
 
     def learn(self, model: str, version: int) -> None:
         """Read the contract of a version just registered. Where that fails it is read when it is first needed."""
@@ -86,8 +107,7 @@ class Guard:
 
     def own_text(self, model: str, text: str | None) -> str | None:
         """A description as a client may set it: without what reads as the gate's block, where the model is guarded."""
-        own = own_text(text)
-        if own == (text or ""):
+        if not isinstance(text, str) or (own := own_text(text)) == text:
             return text
         with self._sessions() as session:
             standing = read_standing(session, self._workspace(), (model,))
@@ -162,9 +182,14 @@ class Guard:
         if not case.guarded:
             return self._decide_unknown(hearing, operation, write, case)
         case = hearing.examine(case, moves)
-        if case.lack:
-            return Answer(lack=case.lack)
-        return self.conclude(hearing, operation, write, case)
+        repeated = None if moves or case.lack else adoption.judge_repeated(hearing, case, operation)
+        lack = case.lack or (repeated.case.lack if repeated is not None else case.lack)
+        if lack:
+            return Answer(lack=lack)
+        answer = self.conclude(hearing, operation, write, case)
+        if repeated is not None:
+            repeated.file(hearing)
+        return answer
 
     def conclude(self, hearing: Hearing, operation: Operation, write: Callable[[], Any], case: Case) -> Answer:
         """Rule on an operation on guarded models of which all is known, let MLflow write, and file it."""

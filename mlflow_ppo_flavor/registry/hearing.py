@@ -37,7 +37,7 @@ class Hearing:
 
     def call(self, case: Case, needed: Collection[VersionKey]) -> Case:
         """The case with these versions and their contracts, or with what is lacking of them."""
-        found = candidates(self.session, self.occasion.workspace, needed)
+        found = candidates(self.session, self.occasion.workspace, needed, bound=True)
         contracts, missing = {}, []
         for key, candidate in found.items():
             contract = candidate.contract or self.in_hand.contracts.get(candidate.origin)
@@ -82,7 +82,7 @@ class Hearing:
         if terms.approvals:
             approved = approvals.approvers(session, workspace, move.reference, origin, digest)
         if terms.require_attestation:
-            attested = attestations.trader_versions(session, workspace, origin, digest)
+            attested = attestations.trader_versions(session, workspace, origin, digest, self.setting.policy)
         tags = self._tags(origin.key) if terms.required_tags else {}
         metrics = self.in_hand.metrics.get(candidate.run_id, {}) if terms.metrics else {}
         return Evidence(metrics, tags, attested, approved)

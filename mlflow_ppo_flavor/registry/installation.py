@@ -17,9 +17,8 @@ from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.contract.digest import canonical_json
-from mlflow_ppo_flavor.contract.keys import VerifyingKeys
 from mlflow_ppo_flavor.contract.request import MOST_ROWS, Question
-from mlflow_ppo_flavor.registry import records, verdicts
+from mlflow_ppo_flavor.registry import chain, records, sealed, verdicts
 from mlflow_ppo_flavor.registry.artifacts import read_contract
 from mlflow_ppo_flavor.registry.audit import is_fine
 from mlflow_ppo_flavor.registry.candidates import SAME_VERSION, Origin
@@ -123,8 +122,9 @@ def adopt(store: GuardMixin, workspace: str) -> list[Standing]:
         models = names("standing", session, workspace, setting.policy)
     for part in chunks(models, _BATCH):
         with store.ManagedSessionMaker.transaction(part) as session:
+            chains = chain.read_chains(session, workspace, part)
             for snapshot, found in _judged(session, workspace, part, setting):
-                due = [each for each in found if each.allowed and not _is_ruled(each.held, setting, workspace)]
+                due = [each for each in found if each.allowed and not _is_ruled(each.held, setting, workspace, chains)]
                 if due:
                     _write(session, occasion, setting, snapshot.model, due)
                 adopted += due
@@ -154,13 +154,16 @@ def _judged(
                 waiting[:0] = snapshots(session, workspace, [snapshot.model], setting.policy, after)
 
 
-def _is_ruled(held: Held, setting: Setting, workspace: str) -> bool:
-    """Whether the last verdict on a reference is on what it loads, with a good seal where there is a key."""
+def _is_ruled(held: Held, setting: Setting, workspace: str, chains: chain.Chains) -> bool:
+    """Whether the last verdict on a reference is on what it loads and on the last move in the history, with a good
+    seal where there is a key.
+    """
     if held.last is None:
         return held.version is None
-    keys = VerifyingKeys() if setting.signer is None else VerifyingKeys((setting.signer.public,))
-    sealed = records.seal_findings(held, keys, setting.registry_id, workspace)
-    return not [*records.verdict_findings(held, strict=True), *sealed]
+    if chain.chain_finding(held, chains) is not None:
+        return False
+    unsealed = sealed.last_findings(held, sealed.Notary.of(setting, workspace))
+    return not [*records.verdict_findings(held, strict=True), *unsealed]
 
 
 def _write(session: Session, occasion: Occasion, setting: Setting, model: str, due: Sequence[Standing]) -> None:

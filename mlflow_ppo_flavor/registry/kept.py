@@ -5,7 +5,7 @@ mustn't stand in the way of what needs others.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -19,7 +19,7 @@ from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.spec import ModelSpec
 from mlflow_ppo_flavor.contract.trader import Announcement, Attestation, Trader
 from mlflow_ppo_flavor.errors import SpecError
-from mlflow_ppo_flavor.registry.contracts import Contract
+from mlflow_ppo_flavor.registry.contracts import Contract, parse_kept
 
 Row = Mapping[str, Any] | RowMapping
 RECORD_UNREADABLE = "record_unreadable"
@@ -52,6 +52,27 @@ def contract(model: str, version: int, spec: object, read: Mapping[str, Any]) ->
         damage = _damage(place, "a contract", error, remedy)
         reason = f"{damage.place}: {damage.found}"
         return Contract(**{**read, "reason": reason}, damage=damage)
+
+
+def bound(model: str, version: int, contract: Contract, flavors: object) -> Contract:
+    """The contract of a row, as long as it is the one in the row's flavors, of which its digest is the sha256. Else one
+    that nobody can rely on, which reading MLmodel again makes good.
+    """
+    try:
+        if parse_kept(parsing.text(flavors, "flavors")) == contract:
+            return contract
+    except Exception:  # noqa: BLE001, S110 whatever was written there isn't what the gate wrote
+        pass
+    found = "a contract that isn't its digest's"
+    damage = Finding(
+        "record_changed",
+        "safety",
+        f"ppo_contracts, {model} version {version}",
+        found,
+        "spec and flavors are what the gate read, and the digest is theirs",
+        "look who wrote to the database, then run mlflow-ppo reverify on the version",
+    )
+    return replace(contract, spec=None, reason=f"{damage.place}: {found}: reverify it", damage=damage)
 
 
 def announcement(row: Row) -> Announcement:
@@ -95,6 +116,16 @@ def seal(text: object) -> Any:
 def operation(text: object) -> dict[str, Any]:
     """What a row of the history says was asked; SpecError where it can't be read."""
     return _operation(_value(text, "operation"))
+
+
+def moves(text: object) -> list[Any]:
+    """The moves in a row of the history; SpecError where they can't be read."""
+    return _moves(_value(text, "moves"))
+
+
+def digests(text: object) -> dict[str, Any]:
+    """The digests in a row of the history; SpecError where they can't be read."""
+    return _mapping(_value(text, "digests"), "digests")
 
 
 def entry(row: Row) -> tuple[dict[str, Any], list[Finding]]:

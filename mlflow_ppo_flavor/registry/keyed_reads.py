@@ -17,16 +17,23 @@ class KeyedReads(SqlAlchemyStore):
     writes some. It reads the registered model to find the aliases of one version.
     """
 
-    @staticmethod
-    def _get_eager_model_version_query_options() -> list[Any]:
+    # MLflow's are static, but called on the store alone, which knows its database
+    def _get_eager_model_version_query_options(self) -> list[Any]:  # type: ignore[override]
+        if self._scans_for_keys():
+            return list(super()._get_eager_model_version_query_options())  # type: ignore[no-untyped-call]
         return [selectinload(SqlModelVersion.model_version_tags)]
 
-    @staticmethod
-    def _get_eager_registered_model_query_options() -> list[Any]:
+    def _get_eager_registered_model_query_options(self) -> list[Any]:  # type: ignore[override]
+        if self._scans_for_keys():
+            return list(super()._get_eager_registered_model_query_options())  # type: ignore[no-untyped-call]
         return [
             selectinload(SqlRegisteredModel.registered_model_tags),
             selectinload(SqlRegisteredModel.registered_model_aliases),
         ]
+
+    def _scans_for_keys(self) -> bool:
+        """SQLite uses no index for several columns IN a list: it would look at every tag that there is."""
+        return bool(self.engine.dialect.name == "sqlite")
 
     def _populate_model_version_aliases(self, session: Session, name: str, version: Any) -> Any:
         here = {"workspace": self._get_active_workspace(), "name": name}

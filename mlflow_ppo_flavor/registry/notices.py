@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import and_, delete, func, select, update
+from sqlalchemy import and_, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.registry.candidates import Candidate
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.display import (
-    BLOCK_MARK,
     VERDICT_TAG,
     describe_version,
     is_reserved,
@@ -67,12 +66,21 @@ class Notices:
         for table in (TAGS, MODEL_TAGS):
             self._clear_tags(table, model)
         for table in (MODELS, VERSIONS):
-            here = and_(table.c.workspace == self._workspace, table.c.name == model)
-            number = table.c.version if table is VERSIONS else table.c.name
-            suspect = func.lower(table.c.description).like(f"%{BLOCK_MARK}%")
-            for which, text in self._session.execute(select(number, table.c.description).where(here, suspect)).all():
-                cleared = update(table).where(here, number == which).values(description=own_text(text))
-                self._session.execute(cleared)
+            self._clear_texts(table, model)
+
+    def _clear_texts(self, table: Any, model: str) -> None:
+        """What reads as the gate's can be spelled in too many ways for SQL: each description is read, once."""
+        number = table.c.version if table is VERSIONS else table.c.name
+        here = and_(table.c.workspace == self._workspace, table.c.name == model)
+        described = select(number, table.c.description).where(here, table.c.description != "")
+        forged = [
+            {"which": which, "own": own}
+            for which, text in self._session.execute(described)
+            if (own := own_text(text)) != text
+        ]
+        if forged:
+            cleared = update(table).where(here, number == bindparam("which")).values(description=bindparam("own"))
+            self._session.connection().execute(cleared, forged)
 
     def _clear_tags(self, table: Any, model: str) -> None:
         here = and_(table.c.workspace == self._workspace, table.c.name == model)

@@ -14,12 +14,13 @@ from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.request import Approve, OverrideRequest, Retire
 from mlflow_ppo_flavor.contract.trader import Announcement, Attestation
 from mlflow_ppo_flavor.registry import approvals, attestations, candidates, fleet, history, overrides, pleas
-from mlflow_ppo_flavor.registry.adoption import Adoption, judge_alias
+from mlflow_ppo_flavor.registry.adoption import Adoption, judge_standing
 from mlflow_ppo_flavor.registry.artifacts import read_contract
-from mlflow_ppo_flavor.registry.case import Answer, Case
+from mlflow_ppo_flavor.registry.case import Answer, Case, unguarded
 from mlflow_ppo_flavor.registry.claims import rule_announcement, rule_attestation
 from mlflow_ppo_flavor.registry.clerk import Clerk
 from mlflow_ppo_flavor.registry.contracts import Contract
+from mlflow_ppo_flavor.registry.fact import cut
 from mlflow_ppo_flavor.registry.gate import Ruling
 from mlflow_ppo_flavor.registry.guard import Guard
 from mlflow_ppo_flavor.registry.hearing import Hearing
@@ -27,6 +28,7 @@ from mlflow_ppo_flavor.registry.notices import Notices
 from mlflow_ppo_flavor.registry.resolution import VersionKey
 from mlflow_ppo_flavor.registry.write_lock import settle_writes
 
+_LONGEST_NAME = 30
 Require = Callable[[Session], Any]
 """Raises MLflow's own error where the model or the version isn't registered."""
 
@@ -69,11 +71,13 @@ class Petitions:
             case = hearing.call(hearing.open((key.model,)), {key})
             if case.lack:
                 return Answer(lack=case.lack)
+            _require_guarded(case, key)
             owner, who = self._owner(hearing, attestation.trader_id), hearing.occasion.who
-            ruling = rule_attestation(key, attestation, case.contracts[key], owner=owner, requester=who)
+            policy, contract = self._guard.setting.policy, case.contracts[key]
+            ruling = rule_attestation(key, attestation, contract, policy=policy, owner=owner, requester=who)
             if ruling.allowed:
                 attestations.put(hearing.session, hearing.occasion, case.candidates[key].origin, attestation)
-                self._introduce(hearing, key, case.contracts[key])
+                self._introduce(hearing, key, contract)
             told = {"kind": "attest", "version": key.version, **history.attested(attestation)}
             self._record(hearing, key.model, told, ruling, case)
             return Answer(None, ruling)
@@ -141,8 +145,12 @@ class Petitions:
             case = hearing.open((key.model,))
             now = candidates.candidates(hearing.session, hearing.occasion.workspace, {key})[key]
             case = replace(case, candidates={key: now}, contracts={key: now.contract or found})
+            if now.contract is not None and not found.flavored:
+                _require_guarded(case, key)
             ruling = pleas.rule_reverification(key, now.contract, found, same=now.origin == before.origin)
             if ruling.allowed and found.known:
+                if found.flavored and not case.standing.flavored:
+                    Notices(hearing.session, hearing.occasion.workspace).clear_model(key.model)
                 candidates.keep(hearing.session, hearing.occasion.workspace, now.origin, found)
                 self._introduce(hearing, key, found)
             self._record(hearing, key.model, {"kind": "reverify", "version": key.version}, ruling, case)
@@ -159,7 +167,7 @@ class Petitions:
         if not reference.is_alias or reference in protected or loads_nothing or case.lack:
             return None
         joined = replace(known, fleet=(*known.fleet, announcement))
-        return judge_alias(hearing, replace(case, standing=joined), reference)
+        return judge_standing(hearing, replace(case, standing=joined), reference)
 
     def _enlist(self, hearing: Hearing, announcement: Announcement, case: Case, adoption: Adoption | None) -> None:
         """Keep an allowed announcement."""
@@ -182,6 +190,7 @@ class Petitions:
             case = hearing.call(hearing.open((key.model,)), {key})
             if case.lack:
                 return Answer(lack=case.lack)
+            _require_guarded(case, key)
             ruling = judge(hearing, case.contracts[key])
             if ruling.allowed:
                 keep(hearing, case)
@@ -204,6 +213,12 @@ class Petitions:
 
 def _is_meant(asked: Retire, announcement: Announcement) -> bool:
     return announcement.trader.trader_id == asked.trader_id and asked.reference in (None, announcement.reference.label)
+
+
+def _require_guarded(case: Case, key: VersionKey) -> None:
+    """MLflow's error about a version of a model that isn't guarded. One that can't be read may have the flavor."""
+    if not case.guarded and case.contracts[key].known:
+        raise unguarded(f"{cut(key.model, _LONGEST_NAME)} version {key.version}")
 
 
 def _lock(trader_id: str) -> str:

@@ -19,7 +19,8 @@ _LONGEST_NAME, _LONGEST_ID = 30, 20
 def rule_retirement(model: str, asked: Retire, owner: str, requester: str, *, admin: bool) -> Ruling:
     """May this user retire a trader? Its owner may, an administrator, and everybody where nobody owns the id."""
     where = f"{model}/{asked.reference}" if asked.reference else f"all references of {model}"
-    findings = [] if admin else judge_owner(asked.trader_id, owner, requester)
+    remedy = "let that user or an administrator retire it"
+    findings = [] if admin else judge_owner(asked.trader_id, owner, requester, remedy)
     if not findings:
         return _granted(f"{requester} retired trader {asked.trader_id} from {where}")
     short = cut(asked.trader_id, _LONGEST_ID)

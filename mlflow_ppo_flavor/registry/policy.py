@@ -22,9 +22,9 @@ class Policy:
     """The gate's policy. `Policy()` is the default: Production blocks, Staging warns until a trader announced for it.
 
     `protected_aliases`: guarded in every guarded model, announced for or not. `traders`: patterns of the trader ids
-    that may announce (`live-*`, as a shell has them; case matters); None: all. `everywhere`: holds for Production and
-    aliases; for Staging only its default traders. `references`: by label (`Production`, `@champion`) or whole
-    reference (`ppo-aapl/Production`), whose clause goes over its label's.
+    that may announce and attest (`live-*`, as a shell has them; case matters); None: all. `everywhere`: holds for
+    Production and aliases; for Staging only its default traders. `references`: by label (`Production`, `@champion`) or
+    whole reference (`ppo-aapl/Production`), whose clause goes over its label's.
     """
 
     protected_aliases: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Policy:
         return any(reference.model == model for reference in self._whole())
 
     def lets_announce(self, trader_id: str) -> bool:
-        """Whether a trader of this id may announce itself."""
+        """Whether a trader of this id may announce itself, and attest."""
         return self.traders is None or any(fnmatchcase(trader_id, pattern) for pattern in self.traders)
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,10 +98,10 @@ def _references(value: object, path: str) -> dict[str, Clause]:
         raise SpecError(path, parsing.show(value), f"a mapping of {_KEYED}")
     clauses: dict[str, Clause] = {}
     for written, clause in value.items():
-        key = _key(written, path)
+        key, where = _key(written, path), parsing.join(path, parsing.show_key(written))
         if key in clauses:
-            raise SpecError(f"{path}.{written}", f"{key} a second time", "each once")
-        clauses[key] = Clause.from_dict(clause, f"{path}.{written}")
+            raise SpecError(where, f"{key} a second time", "each once")
+        clauses[key] = Clause.from_dict(clause, where)
     return clauses
 
 

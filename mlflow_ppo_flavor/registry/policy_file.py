@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from mlflow_ppo_flavor.registry.policy import Policy
 
 POLICY_FILE_VARIABLE = "MLFLOW_PPO_POLICY_FILE"
 MOST_BYTES = 1024 * 1024
+_INTEGER = "tag:yaml.org,2002:int"
+# YAML 1.1 reads 010 as 8 and 1:30 as 90, YAML 1.2 as 10 and as a text
+_DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 
 
 def policy_from_environment() -> Policy:
@@ -44,14 +48,16 @@ def read_policy(path: str | Path) -> Policy:
 
 
 def _load(data: bytes) -> Any:
-    """What the document says; SpecError for no YAML, for more than a policy holds, and for a key that stands twice."""
+    """What the document says; SpecError for no YAML, for more than a policy holds, for a key that stands twice, and for
+    a number that isn't plain.
+    """
     kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         check_events(yaml.parse(data, Loader=kind), "policy")
         loader = kind(data)
         try:
             node = loader.get_single_node()
-            _check_keys(node)
+            _check_nodes(node)
             loaded = None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
@@ -64,8 +70,10 @@ def _load(data: bytes) -> Any:
     return loaded
 
 
-def _check_keys(root: yaml.Node | None) -> None:
-    """Refuse a key that stands twice in one mapping: YAML would let the last one win without a word."""
+def _check_nodes(root: yaml.Node | None) -> None:
+    """Refuse a key that stands twice in one mapping, since YAML would let the last one win without a word, and whole
+    numbers that readers of YAML read differently.
+    """
     waiting, seen = [(root, "")], set()
     while waiting:
         node, path = waiting.pop()
@@ -73,7 +81,9 @@ def _check_keys(root: yaml.Node | None) -> None:
         if node is None or id(node) in seen:
             continue
         seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
+        if isinstance(node, yaml.ScalarNode):
+            _check_number(node, path)
+        elif isinstance(node, yaml.SequenceNode):
             waiting.extend((each, f"{path}[{i}]") for i, each in enumerate(node.value))
         elif isinstance(node, yaml.MappingNode):
             waiting.extend(_members(node, path))
@@ -83,9 +93,17 @@ def _members(node: yaml.MappingNode, path: str) -> list[tuple[yaml.Node, str]]:
     members, keys = [], set()
     for key, value in node.value:
         written = str(key.value)
-        if isinstance(key, yaml.ScalarNode) and (key.tag, written) in keys:
-            line = key.start_mark.line + 1
-            raise SpecError(parsing.join(path, written), f"a second time, on line {line}", "each key once")
+        where = parsing.join(path, parsing.show_key(written))
+        if isinstance(key, yaml.ScalarNode):
+            _check_number(key, where)
+            if (key.tag, written) in keys:
+                raise SpecError(where, f"a second time, on line {key.start_mark.line + 1}", "each key once")
         keys.add((key.tag, written))
-        members.append((value, parsing.join(path, written)))
+        members.append((value, where))
     return members
+
+
+def _check_number(node: yaml.ScalarNode, path: str) -> None:
+    if node.tag == _INTEGER and not _DECIMAL.fullmatch(node.value):
+        expected, remedy = "a whole number in plain decimal digits", "write it so, or in quotes where a text is meant"
+        raise SpecError(path or "policy", parsing.show(node.value), expected, remedy)

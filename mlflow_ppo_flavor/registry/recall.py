@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.registry import verdicts
-from mlflow_ppo_flavor.registry.case import Answer, Case
+from mlflow_ppo_flavor.registry.case import Answer, Case, unguarded
 from mlflow_ppo_flavor.registry.clerk import Clerk
 from mlflow_ppo_flavor.registry.fact import short_reference
 from mlflow_ppo_flavor.registry.guard import Guard
@@ -46,7 +44,7 @@ class Recall:
 
         def decide(hearing: Hearing) -> Answer:
             require_model(hearing.session)
-            ran = verdicts.ran(hearing.session, hearing.occasion.workspace, reference)
+            ran = verdicts.ran(hearing.session, hearing.occasion.workspace, reference, hearing.setting)
             case = self._open(hearing, reference, {each.version for each in ran if each.version is not None})
             known, policy = case.standing, self._guard.setting.policy
             wanted = needed(rollbacks(reference, ran, known.models), known.models, known.fleet, policy)
@@ -77,11 +75,7 @@ class Recall:
     def _open(self, hearing: Hearing, reference: Reference, versions: set[int]) -> Case:
         case = hearing.open((reference.model,), sorted(versions))
         if not case.guarded:
-            raise MlflowException(
-                f"{short_reference(reference)}: found a model that isn't guarded, expected one with a version of "
-                "the ppo flavor, a trader that announced for it or a place in the policy: use MLflow's own operations",
-                error_code=INVALID_PARAMETER_VALUE,
-            )
+            raise unguarded(short_reference(reference))
         return case
 
     def _conclude(self, hearing: Hearing, reference: Reference, kind: str, choice: Choice, case: Case) -> Answer:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from sqlalchemy import or_, select, tuple_
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from mlflow_ppo_flavor.contract import parsing
 from mlflow_ppo_flavor.contract.compatibility import Finding
-from mlflow_ppo_flavor.contract.keys import VerifyingKeys
-from mlflow_ppo_flavor.contract.seal import Seal
 from mlflow_ppo_flavor.errors import SpecError
 from mlflow_ppo_flavor.registry import kept
-from mlflow_ppo_flavor.registry.contracts import Contract
-from mlflow_ppo_flavor.registry.display import tags_of
-from mlflow_ppo_flavor.registry.mlflow_tables import TAGS
-from mlflow_ppo_flavor.registry.resolution import VersionKey
+from mlflow_ppo_flavor.registry.chain import AGAIN
 from mlflow_ppo_flavor.registry.snapshot import Held, Ruled, Snapshot, Version, chunks
 from mlflow_ppo_flavor.registry.tables import ANNOUNCEMENTS, HISTORY
 
@@ -25,11 +19,8 @@ from mlflow_ppo_flavor.registry.tables import ANNOUNCEMENTS, HISTORY
 _Said = tuple[str, bool]
 # an announcement that is there and can't be read: a finding of its own
 _UNREADABLE: _Said = ("", False)
-# `ppo.verdict` and `ppo.proof` tell of more than the contract
-_BOUND_TAGS = ("ppo.spec", "ppo.requires_trader", "ppo.digest")
 _ADOPT = "look at it, then run mlflow-ppo guard install URI --adopt"
 _EMPTIED = ", or run mlflow-ppo guard install URI --adopt where it is meant to load nothing"
-_AGAIN = "look who wrote to the database, then promote the version that is meant once more"
 
 
 def verdict_findings(held: Held, *, strict: bool) -> Iterator[Finding]:
@@ -42,84 +33,24 @@ def verdict_findings(held: Held, *, strict: bool) -> Iterator[Finding]:
         return
     if last.rows != last.sequence:
         found, expected = f"{last.rows} verdicts", f"the last one is number {last.sequence}: some were deleted"
-        yield Finding("verdicts_missing", "safety", label, found, expected, _AGAIN)
+        yield Finding("verdicts_missing", "safety", label, found, expected, AGAIN)
     if _loads_another(version, last):
         ruled = "nothing" if last.version is None else f"version {last.version}"
         found = "nothing" if version is None else f"version {version.key.version}"
         expected = f"the gate's last verdict is for {ruled}"
         if version is not None and version.key.version == last.version:
             expected = "that number was another version when the gate allowed it"
-        remedy = f"{_AGAIN}{_EMPTIED}" if version is None else _AGAIN
+        remedy = f"{AGAIN}{_EMPTIED}" if version is None else AGAIN
         yield Finding("moved_around_the_gate", "safety", label, found, expected, remedy)
     elif version is not None and version.contract is not None and version.contract.digest != last.digest:
         found, expected = f"digest {version.contract.digest[:12]}…", f"the verdict is for {last.digest[:12]}…"
-        yield Finding("record_changed", "safety", label, found, expected, _AGAIN)
+        yield Finding("record_changed", "safety", label, found, expected, AGAIN)
 
 
 def _loads_another(version: Version | None, last: Ruled) -> bool:
     if version is None or last.version is None:
         return (version is None) != (last.version is None)
     return (version.key.version, version.created, version.location) != (last.version, last.created, last.location)
-
-
-def seal_findings(held: Held, keys: VerifyingKeys, registry_id: str, workspace: str) -> Iterator[Finding]:
-    """What is wrong with the seal of a reference's last verdict, where there are keys to know it by."""
-    last, label = held.last, held.reference.label
-    if not keys or last is None or last.version is None:
-        return
-    if last.seal is None:
-        found, expected = f"verdict {last.sequence} without a seal", "this registry seals its verdicts"
-        yield Finding("no_seal", "safety", label, found, expected, _ADOPT)
-        return
-    try:
-        seal = Seal.from_dict(parsing.json_text(last.seal, "seal", expected="a seal"), "seal")
-    except SpecError as error:
-        yield Finding("seal", "safety", label, "a seal that can't be read", str(error), _ADOPT)
-        return
-    fault = keys.fault(seal)
-    if fault:
-        found, _, expected = fault.removeprefix("found ").partition(", ")
-        yield Finding("seal", "safety", label, found, expected or "nobody else signs here", _ADOPT)
-        return
-    yield from _sealed_otherwise(held, last, seal, registry_id, workspace)
-
-
-def _sealed_otherwise(held: Held, last: Ruled, seal: Seal, registry_id: str, workspace: str) -> Iterator[Finding]:
-    """How a good seal's verdict differs from the row that it stands in."""
-    said = seal.verdict
-    sealed = (said.registry, said.workspace, said.reference, said.version, said.digest, said.sequence)
-    row = (registry_id, workspace, held.reference, last.version, last.digest, last.sequence)
-    for name, theirs, ours in zip(
-        ("registry", "workspace", "reference", "version", "digest", "sequence"), sealed, row, strict=True
-    ):
-        if theirs != ours:
-            expected = f"the seal says {theirs}"
-            yield Finding("record_changed", "safety", held.reference.label, f"{name} {ours}", expected, _AGAIN)
-
-
-def shown_tags(session: Session, workspace: str, keys: Sequence[VersionKey]) -> dict[VersionKey, dict[str, str]]:
-    """The gate's tags of these versions, as they stand."""
-    found: dict[VersionKey, dict[str, str]] = {}
-    query = select(TAGS.c.name, TAGS.c.version, TAGS.c.key, TAGS.c.value)
-    query = query.where(TAGS.c.workspace == workspace, TAGS.c.key.in_(_BOUND_TAGS))
-    for part in chunks(sorted(set(keys))):
-        pairs = [(key.model, key.version) for key in part]
-        here = query.where(tuple_(TAGS.c.name, TAGS.c.version).in_(pairs))
-        for name, version, key, value in session.execute(here):
-            found.setdefault(VersionKey(name, version), {})[key] = value
-    return found
-
-
-def tag_findings(label: str, version: Version, contract: Contract, shown: Mapping[str, str]) -> Iterator[Finding]:
-    """The gate's tags of a version that say something else than its contract."""
-    meant = tags_of(contract)
-    for name in _BOUND_TAGS:
-        if meant.get(name) != shown.get(name):
-            found = f"'{shown[name]}'" if name in shown else "no such tag"
-            expected = f"its contract says '{meant[name]}'" if name in meant else "its contract says none"
-            remedy = "run mlflow-ppo reverify on the version"
-            place = f"{label}, version {version.key.version}, {name}"
-            yield Finding("tag_changed", "safety", place, found, expected, remedy)
 
 
 def history_findings(session: Session, workspace: str, snapshots: Iterable[Snapshot]) -> dict[str, tuple[Finding, ...]]:

@@ -35,12 +35,13 @@ _LOOKED_THROUGH = 500
 def names(report: str, session: Session, workspace: str, policy: Policy) -> list[str]:
     """The models that have something to say in a report, sorted.
 
-    An audit doesn't believe the guard's own rows alone: it is asked of every model that a trader could load by a stage
-    or a protected alias.
+    A history may be that of a model that isn't guarded: what was refused there, while nobody could tell. An audit
+    doesn't believe the guard's own rows alone: it is asked of every model with a history, and of every one that a
+    trader could load by a stage or a protected alias.
     """
     if report == "guard":
         return [GUARD_MODEL]
-    found = _with_rows(session, workspace, HISTORY)
+    found = _with_rows(session, workspace, HISTORY) if report in ("history", "audit") else set()
     if report != "history":
         found |= _guarded(session, workspace, policy)
     if report == "audit":

@@ -1,4 +1,4 @@
-"""Reading again what registered versions are made of: each location once, many at a time, hashed and compared."""
+"""Reading again what registered versions are made of: each location once, many at a time, hashed, compared, listed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -16,10 +16,12 @@ from mlflow.prompt.constants import _PROMPT_SOURCE_PLACEHOLDERS
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
+from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.contract.digest import file_sha256, sha256_hex
 from mlflow_ppo_flavor.contract.mlmodel import MOST_BYTES
-from mlflow_ppo_flavor.registry.artifacts import MLMODEL, _handlers, _repository, _roots, _told
+from mlflow_ppo_flavor.registry.artifacts import MLMODEL, _handlers, _name, _repository, _roots, _told
 from mlflow_ppo_flavor.registry.contracts import FLAVOR, Contract, parse_kept, parse_mlmodel
+from mlflow_ppo_flavor.registry.listing import listing_findings
 from mlflow_ppo_flavor.registry.snapshot import Version
 
 # reading waits for disks and networks, hashing leaves Python's lock
@@ -28,10 +30,17 @@ THREADS = 16
 
 @dataclass(frozen=True, slots=True)
 class Reread:
-    """What lies at a location now: the contract there, and each listed file that isn't what MLmodel lists, and why."""
+    """What lies at a location now: the contract there, each listed file that isn't what MLmodel lists, and why, and
+    what else lies there that may not: findings whose place is the path below its folder.
+
+    `root`: the text of the folder that the location leads to, as `folders` has it; empty where the guard's own row was
+    asked instead.
+    """
 
     contract: Contract
     changed: tuple[tuple[str, str], ...] = ()
+    strange: tuple[Finding, ...] = ()
+    root: str = ""
 
 
 def read_again(versions: Iterable[Version]) -> dict[str, Reread]:
@@ -50,9 +59,9 @@ def _read(version: Version) -> Reread:
         return Reread(Contract.unreadable("a prompt, no model"))
     reasons = []
     try:
-        for repository, folder in _places(version):
+        for root, repository, folder in _places(version):
             try:
-                return _read_at(repository, folder, version.contract)
+                return replace(_read_at(repository, folder, version.contract), root=root)
             except Exception as error:  # noqa: BLE001 any artifact store's own errors: they become the reason
                 reasons.append(_told(error))
     except Exception as error:  # noqa: BLE001 a run or logged model that isn't found
@@ -60,15 +69,15 @@ def _read(version: Version) -> Reread:
     return Reread(Contract.unknown(f"MLmodel can't be read: {reasons[0] if reasons else 'nothing is there'}"))
 
 
-def _places(version: Version) -> Iterator[tuple[ArtifactRepository, str]]:
-    """Where a version's model may lie: where it was read when it was registered, then where its location leads. Of a
-    location that leads there by itself nothing else is believed.
+def _places(version: Version) -> Iterator[tuple[str, ArtifactRepository, str]]:
+    """Where a version's model may lie: where it was read when it was registered, then where its location leads, with
+    that folder's text. Of a location that leads there by itself nothing else is believed.
     """
     root = "" if version.contract is None else version.contract.root
     if root and urlparse(version.location).scheme in ("runs", "models"):
-        yield _repository_of(root)
+        yield "", *_repository_of(root)
     for found in _roots(version.location):
-        yield _repository(found)
+        yield _name(found), *_repository(found)
 
 
 def _repository_of(root: str) -> tuple[ArtifactRepository, str]:
@@ -82,7 +91,10 @@ def _repository_of(root: str) -> tuple[ArtifactRepository, str]:
 def _read_at(repository: ArtifactRepository, folder: str, known: Contract | None) -> Reread:
     data = _bytes(repository, posixpath.join(folder, MLMODEL))
     contract = parse_kept(known.flavors) if known is not None and _is_known(known, data) else parse_mlmodel(data)
-    return Reread(contract, tuple(_changed(repository, folder, contract)))
+    if contract.spec is None or not contract.flavors:
+        return Reread(contract)
+    files: Mapping[str, object] = json.loads(contract.flavors)[FLAVOR]["files"]
+    return Reread(contract, tuple(_changed(repository, folder, files)), tuple(_strange(repository, folder, files)))
 
 
 def _is_known(known: Contract, data: bytes) -> bool:
@@ -95,10 +107,16 @@ def _binds(known: Contract) -> bool:
     return sha256_hex(known.flavors.encode("utf-8")) == known.digest
 
 
-def _changed(repository: ArtifactRepository, folder: str, contract: Contract) -> Iterable[tuple[str, str]]:
-    if contract.spec is None or not contract.flavors:
-        return
-    files: Mapping[str, object] = json.loads(contract.flavors)[FLAVOR]["files"]
+def _strange(repository: ArtifactRepository, folder: str, listed: Mapping[str, object]) -> Iterator[Finding]:
+    """What lies in the folder and may not; where it can't be listed, that."""
+    try:
+        yield from listing_findings(repository, folder, listed)
+    except Exception as error:  # noqa: BLE001 any artifact store's own errors: they become the finding
+        found, remedy = f"a folder that can't be listed: {_told(error)}", "let the server list it, then audit again"
+        yield Finding("unread", "safety", "", found, "a trader fetches it whole", remedy)
+
+
+def _changed(repository: ArtifactRepository, folder: str, files: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     for name, listed in files.items():
         why = _fault(repository, folder, name, listed)
         if why:

@@ -27,17 +27,20 @@ class VersionKey:
 class RegisteredModel:
     """What resolution needs of one registered model: {version: stage} and {alias: version}.
 
-    `stages` may leave out versions outside the protected stages, as long as the operation doesn't name them.
+    `stages` may leave out versions outside the protected stages, as long as the operation doesn't name them. `missing`:
+    the versions that aliases name and that aren't there, as somebody wrote who went round MLflow.
     """
 
     name: str
     stages: Mapping[int, str]
     aliases: Mapping[str, int]
+    missing: frozenset[int] = frozenset()
 
     def resolve(self, reference: Reference) -> int | None:
         """The version that a reference to this model loads; None where it loads nothing."""
         if reference.alias is not None:
-            return self.aliases.get(reference.alias)
+            version = self.aliases.get(reference.alias)
+            return None if version in self.missing else version
         return max((v for v, stage in self.stages.items() if stage == reference.label), default=None)
 
 
@@ -200,13 +203,17 @@ class CreateModel(Operation):
 
 @dataclass(frozen=True, slots=True)
 class CreateVersion(Operation):
-    """A version is registered, a copy of another model's too: it gets a number above all others, no stage, no alias."""
+    """A version is registered, a copy of another model's too: it enters no stage and gets no alias, but for one that
+    named its number before it was there.
+    """
 
     kind = "create version"
-    words = "registering a version"
+    words = "registering version {version}"
+    version: int
 
     def _change(self, model: RegisteredModel) -> RegisteredModel:
-        return replace(model, stages={**model.stages, max(model.stages, default=0) + 1: NO_STAGE})
+        stages = {self.version: NO_STAGE, **model.stages}
+        return replace(model, stages=stages, missing=model.missing - {self.version})
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,14 @@ _UNREAD = Contract.unknown("its contract hasn't been read")
 class Ran:
     """A version that a reference has loaded, with the digest that it then had; None where it was emptied.
 
-    `gone`: it was deleted since, also where another version has its number by now.
+    `gone`: it was deleted since, also where another version has its number by now. `doubt`: why what says that it ran
+    there isn't believed.
     """
 
     version: int | None
     digest: str = ""
     gone: bool = False
+    doubt: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +132,25 @@ def _tried(reference: Reference, ran: Sequence[Ran], models: Models) -> list[tup
     model = models.get(reference.model)
     present = None if model is None else model.resolve(reference)
     loaded = [each for each in ran if each.version is not None]
-    first = next((i for i, each in enumerate(loaded) if each.version == present and not each.gone), len(loaded))
-    latest = {(each.version, each.gone): each for each in loaded[:first]}
-    order = dict.fromkeys((each.version, each.gone) for each in reversed(loaded[:first]))
+    running = (present, False, False)
+    first = next((i for i, each in enumerate(loaded) if _kind(each) == running), len(loaded))
+    latest = {_kind(each): each for each in loaded[:first]}
+    order = dict.fromkeys(_kind(each) for each in reversed(loaded[:first]))
     tried = [latest[key] for key in order][:MOST_TRIED]
     return [
         (Rollback(reference.model, reference.label, each.version), each) for each in tried if each.version is not None
     ]
 
 
+def _kind(ran: Ran) -> tuple[int | None, bool, bool]:
+    """What makes two of what ran the same."""
+    return ran.version, ran.gone, ran.doubt is not None
+
+
 def _changed(key: VersionKey, ran: Ran, reference: Reference, models: Models, contracts: Contracts) -> Ruling | None:
-    """The refusal of a version that isn't there any more, or isn't what ran; None where it is."""
+    """The refusal of a version that isn't known to have run, isn't there any more, or isn't what ran; else None."""
+    if ran.doubt is not None:
+        return Ruling(ran.doubt.message, Verdict((ran.doubt,), strict=True))
     place, remedy = reference.label, "promote a version that is there"
     found = expected = ""
     there = key.version in models[key.model].stages

@@ -6,6 +6,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from mlflow_ppo_flavor.registry.tables import begin_writing
@@ -24,15 +27,12 @@ class JoiningSessionMaker:
         self._thread = threading.local()
 
     def __call__(self, read_only: bool = True) -> AbstractContextManager[Session]:
-        """A session as MLflow's methods ask for one: joined where this thread has a transaction, else MLflow's own.
-
-        A transaction in which a statement failed is over: MLflow looks for the reason in a session of its own.
-        """
+        """A session as MLflow's methods ask for one: joined where this thread has a transaction, else MLflow's own."""
         session: Session | None = getattr(self._thread, "session", None)
-        if session is not None and session.is_active:
+        if session is not None:
             return self._join(session)
         begin: Begin | None = getattr(self._thread, "begin", None)
-        if session is None and begin is not None and not read_only:
+        if begin is not None and not read_only:
             return self._begun(begin)
         return self._own(read_only=read_only)
 
@@ -65,9 +65,18 @@ class JoiningSessionMaker:
 
     @contextmanager
     def _join(self, session: Session) -> Iterator[Session]:
-        yield session
-        # where MLflow would commit, its statements reach the database, and its errors appear
-        session.flush()
+        if not session.is_active:
+            # a statement failed, and the transaction with it: MLflow only looks for the reason now
+            session.rollback()
+        try:
+            yield session
+            # where MLflow would commit, its statements reach the database, and its errors appear
+            session.flush()
+        except (MlflowException, SQLAlchemyError):
+            raise
+        except Exception as error:
+            # as MLflow's own sessions tell what a driver can't write
+            raise MlflowException(str(error), error_code=INTERNAL_ERROR) from error
 
     @contextmanager
     def transaction(self, names: Sequence[str]) -> Iterator[Session]:

@@ -95,6 +95,15 @@ class _Labels:
     said: dict[str, list[Said]] = field(default_factory=dict)
     last: dict[str, Ruled] = field(default_factory=dict)
     overridden: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)
+
+    def protects(self, label: str) -> bool:
+        """Whether a label is protected now: an alias whose traders are all retired moves freely."""
+        return label in self.said or label in self.named or not label.startswith("@")
+
+    def ruled(self) -> set[str]:
+        """The protected labels that have had a verdict."""
+        return {label for label in self.last if self.protects(label)}
 
 
 def snapshots(
@@ -135,7 +144,7 @@ def _enterable(model: str, policy: Policy, question: Question) -> set[str]:
 
 def _choose(labels: _Labels, question: Question, enterable: set[str]) -> tuple[list[str], str | None]:
     """The labels of a page, sorted, and the last of them where others follow."""
-    known = sorted(labels.present.keys() | labels.said.keys() | labels.last.keys() | enterable)
+    known = sorted(labels.present.keys() | labels.said.keys() | labels.ruled() | enterable)
     if question.reference is not None:
         return [label for label in known if label == question.reference], None
     behind = [label for label in known if question.after is None or label > question.after]
@@ -167,11 +176,11 @@ def _labels(session: Session, workspace: str, models: Sequence[str], policy: Pol
             found[model].overridden.setdefault((label, version), set()).add(digest)
         for model, stage, version in session.execute(_staged(workspace, names)):
             found[model].present[stage] = version
-        protected = {model: policy.protects(model) for model in names}
+        for model in names:
+            found[model].named = {reference.label for reference in policy.protects(model)}
         for model, alias, version in session.execute(_aliased(workspace, names)):
             label = f"@{alias}"
-            known = label in found[model].said or label in found[model].last
-            if known or Reference(model, label) in protected[model]:
+            if found[model].protects(label):
                 found[model].present[label] = version
     return found
 

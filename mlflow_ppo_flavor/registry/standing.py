@@ -40,14 +40,24 @@ def read_standing(session: Session, workspace: str, names: Sequence[str], versio
         rows.setdefault(kind, []).append((name, label, number))
     stages = _grouped((name, (number, stage)) for name, stage, number in rows.get("version", ()))
     aliases = _grouped((name, (alias, number)) for name, alias, number in rows.get("alias", ()))
+    missing = _grouped((name, (number, None)) for name, _, number in rows.get("missing", ()))
     registered = sorted(name for name, _, _ in rows.get("model", ()))
     return Standing(
-        models={name: RegisteredModel(name, stages.get(name, {}), aliases.get(name, {})) for name in registered},
+        models={
+            name: RegisteredModel(name, stages.get(name, {}), aliases.get(name, {}), frozenset(missing.get(name, ())))
+            for name in registered
+        },
         fleet=fleet.read_fleet(session, workspace, names, [text for _, text, _ in rows.get("announced", ())]),
         flavored="flavored" in rows,
         sequences={Reference(name, label): number for name, label, number in rows.get("sequence", ())},
         approved=frozenset((Reference(name, label), number) for name, label, number in rows.get("approved", ())),
     )
+
+
+def next_version(session: Session, workspace: str, name: str) -> int:
+    """The number that MLflow gives the next version of a model: those of deleted versions don't come back."""
+    highest = select(func.max(_V.version)).where(_V.workspace == workspace, _V.name == name)
+    return (session.execute(highest).scalar() or 0) + 1
 
 
 def _grouped(pairs: Any) -> dict[str, dict[Any, Any]]:
@@ -75,6 +85,9 @@ def _here(table: Any, name: str) -> tuple[Any, Any]:
 
 _V, _A, _M, _VERDICT = VERSIONS.c, ALIASES.c, MODELS.c, VERDICTS.c
 _IN_STAGE = _V.current_stage.in_(PROTECTED_STAGES)
+_THERE = exists().where(
+    _V.workspace == _A.workspace, _V.name == _A.name, _V.version == _A.version, _V.current_stage != STAGE_DELETED
+)
 _FLAVORED = exists().where(
     CONTRACTS.c.workspace == _M.workspace, CONTRACTS.c.model == _M.name, CONTRACTS.c.flavored.is_(True)
 )
@@ -92,6 +105,7 @@ _STANDING = union_all(
         _V.current_stage.not_in((*PROTECTED_STAGES, STAGE_DELETED)),
     ),
     _rows("alias", _A.name, _A.alias, _A.version, *_here(_A, "name")),
+    _rows("missing", _A.name, _A.alias, _A.version, *_here(_A, "name"), ~_THERE),
     _rows(
         "announced", ANNOUNCEMENTS.c.model, ANNOUNCEMENTS.c.announcement, _NO_NUMBER, *_here(ANNOUNCEMENTS.c, "model")
     ),

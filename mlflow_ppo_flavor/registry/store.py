@@ -36,8 +36,6 @@ from mlflow_ppo_flavor.registry.keyed_reads import KeyedReads
 from mlflow_ppo_flavor.registry.petitions import Petitions
 from mlflow_ppo_flavor.registry.recall import Recall
 from mlflow_ppo_flavor.registry.resolution import (
-    CreateModel,
-    CreateVersion,
     DeleteAlias,
     DeleteModel,
     DeleteVersion,
@@ -117,7 +115,7 @@ class GuardMixin(KeyedReads):
             refuse_reserved(tag.key)
         text = self._guard.own_text(name, description)
         write = partial(self._mlflow.create_registered_model, name, tags, text, deployment_job_id)
-        return self._guard.register(CreateModel(name), write)
+        return self._guard.create_model(name, write)
 
     def update_registered_model(self, name: str, description: str | None, deployment_job_id: Any = None) -> Any:
         """Set a model's description; what reads as the gate's block is left out."""
@@ -147,10 +145,9 @@ class GuardMixin(KeyedReads):
         text = own_text(description) if description and copied else self._guard.own_text(name, description)
         write = self._mlflow.create_model_version
         given = (name, source, run_id, kept, run_link, text, local_model_path, model_id)
-        made = self._guard.register(CreateVersion(name), partial(write, *given))
+        made = self._guard.create_version(name, partial(write, *given))
         self._guard.learn(name, int(made.version))
-        # read again: it now has the tags and the description that the gate wrote
-        return self._mlflow.get_model_version(name, made.version)
+        return self._again(made)
 
     def update_model_version(self, name: str, version: Any, description: str | None = None) -> Any:
         """Set a version's description; the gate's block of it stays what it is."""
@@ -229,6 +226,17 @@ class GuardMixin(KeyedReads):
         for alias, version in after.aliases.items():
             if before.aliases.get(alias) != version:
                 self._mlflow.set_registered_model_alias(before.name, alias, version)
+
+    def _again(self, made: Any) -> Any:
+        """A version just registered, with the tags and the description that the gate wrote; as it was made, where it
+        has been deleted or renamed since, even if another has its name and number by now.
+        """
+        try:
+            found = self._mlflow.get_model_version(made.name, made.version)
+        except MlflowException:
+            return made
+        same = (found.creation_timestamp, found.source) == (made.creation_timestamp, made.source)
+        return found if same else made
 
     def _require_version(self, key: VersionKey, session: Session) -> None:
         """MLflow's own error where the version isn't there."""

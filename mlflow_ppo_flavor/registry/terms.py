@@ -9,7 +9,7 @@ from typing import Any, Literal
 from packaging.version import Version
 
 from mlflow_ppo_flavor.contract import parsing
-from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION
+from mlflow_ppo_flavor.contract.releases import CURRENT_TRADER_VERSION, MODEL_TRADER_COMPATIBILITY
 from mlflow_ppo_flavor.errors import SpecError
 from mlflow_ppo_flavor.registry.threshold import Threshold
 
@@ -18,6 +18,7 @@ MODES: tuple[Mode, ...] = ("block", "warn", "warn-until-announced")
 MOST_APPROVALS = 100
 LONGEST_KEY, LONGEST_TAG = 250, 8_000
 """Characters in a metric's or a tag's key, and in a tag's value."""
+_LOWEST_TRADER = min(MODEL_TRADER_COMPATIBILITY.values(), key=Version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +91,21 @@ TERM_KEYS = tuple(member.name for member in fields(Clause))
 
 
 def _traders(value: object, path: str) -> tuple[str, ...]:
-    versions = parsing.sequence(value, path, parsing.version)
+    versions = parsing.sequence(value, path, _released)
     if not versions:
         raise SpecError(path, "no version", "those of the traders that stand for a reference that nobody announced for")
     parsing.unique(tuple(map(Version, versions)), path)
     return versions
+
+
+def _released(value: object, path: str) -> str:
+    """The version of a trader that runs a released model, and that isn't above the newest release."""
+    version = parsing.version(value, path)
+    if not Version(_LOWEST_TRADER) <= Version(version) <= Version(CURRENT_TRADER_VERSION):
+        expected = f"a released trader's version, from {_LOWEST_TRADER} to {CURRENT_TRADER_VERSION}"
+        remedy = f"write one that runs there, such as {CURRENT_TRADER_VERSION}"
+        raise SpecError(path, parsing.show(version), expected, remedy)
+    return version
 
 
 def _metrics(value: object, path: str) -> dict[str, Threshold]:

@@ -53,7 +53,8 @@ def unmet(held: Held, version: Version, policy: Policy, known: Known, traders: S
     """The findings of the terms that a version doesn't meet where it stands."""
     terms = replace(policy.terms(held.reference), approvals=0)
     digest = "" if version.contract is None else version.contract.digest
-    attested = {each.trader_version for each in known.attested.get(version.key, ()) if each.digest == digest}
+    said = (each for each in known.attested.get(version.key, ()) if policy.lets_announce(each.trader_id))
+    attested = {each.trader_version for each in said if each.digest == digest}
     metrics, tags = known.metrics.get(version.run_id, {}), known.tags.get(version.key, {})
     return judge_terms(held.reference, terms, Evidence(metrics, tags, frozenset(attested)), traders, UNAUTHENTICATED)
 

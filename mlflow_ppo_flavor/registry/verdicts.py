@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import and_, func, insert, select
 from sqlalchemy.orm import Session
 
+from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.contract.digest import canonical_json
 from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.contract.seal import SealedVerdict
+from mlflow_ppo_flavor.registry import chain, sealed
 from mlflow_ppo_flavor.registry.candidates import Origin
 from mlflow_ppo_flavor.registry.history import Occasion
 from mlflow_ppo_flavor.registry.mlflow_tables import STAGE_DELETED, VERSIONS
@@ -54,16 +56,34 @@ def append(
         session.execute(insert(VERDICTS), rows)
 
 
-def ran(session: Session, workspace: str, reference: Reference) -> list[Ran]:
-    """What a reference was allowed to load, the oldest first. A later version of the same number isn't what ran."""
-    query = select(VERDICTS.c.version, VERDICTS.c.digest, VERSIONS.c.version.is_(None))
+def ran(session: Session, workspace: str, reference: Reference, setting: Setting) -> list[Ran]:
+    """What a reference was allowed to load, the oldest first. A later version of the same number isn't what ran; nor,
+    where there is a key, is what a row says that contradicts its seal, or that neither seal nor history vouch for.
+    """
+    table = VERDICTS.c
+    query = select(table.sequence, table.version, table.digest, table.at, table.seal, VERSIONS.c.version.is_(None))
     query = query.select_from(VERDICTS.outerjoin(VERSIONS, _SAME_VERSION)).where(
         VERDICTS.c.workspace == workspace,
         VERDICTS.c.model == reference.model,
         VERDICTS.c.label == reference.label,
     )
-    found = session.execute(query.order_by(VERDICTS.c.sequence))
-    return [Ran(version, digest, gone=version is not None and bool(gone)) for version, digest, gone in found]
+    found = session.execute(query.order_by(VERDICTS.c.sequence)).all()
+    doubts = _doubts(session, workspace, reference, setting, [sealed.Row(*row[:-1]) for row in found])
+    return [
+        Ran(row.version, row.digest, gone=row.version is not None and bool(row[-1]), doubt=doubts.get(row.sequence))
+        for row in found
+    ]
+
+
+def _doubts(
+    session: Session, workspace: str, reference: Reference, setting: Setting, rows: Sequence[sealed.Row]
+) -> dict[int, Finding]:
+    """{sequence: why its row isn't believed}, the first reason of each."""
+    if setting.signer is None:
+        return {}
+    told = chain.read_chains(session, workspace, [reference.model]).of(reference)
+    wrong = sealed.older_findings(reference, rows, sealed.Notary.of(setting, workspace), told)
+    return {row.sequence: replace(finding, kind="safety") for row, finding in reversed(list(wrong))}
 
 
 def _row(occasion: Occasion, setting: Setting, loading: Loading, sequence: int) -> dict[str, Any]:

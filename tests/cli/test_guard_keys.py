@@ -70,6 +70,15 @@ def test_the_public_key_is_printed_and_the_private_one_never(tmp_path: Path, by:
     assert secret(path) not in outcome.err
 
 
+def test_a_public_key_is_not_taken_for_a_private_one_that_others_read(tmp_path: Path) -> None:
+    path = tmp_path / "public.pem"
+    path.write_text(SigningKey.generate().public.pem)
+    path.chmod(0o644)
+    outcome = mlflow_ppo("guard", "public-key", "--key-file", str(path))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"Error: {path}: found a public key, expected an Ed25519 private key (PEM PKCS#8")
+
+
 def test_neither_file_nor_server_and_both_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in (VARIABLE, "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.delenv(variable, raising=False)

@@ -103,6 +103,23 @@ def test_an_error_of_ours_is_a_message_and_exit_2(tmp_path: Path, monkeypatch: p
     assert (result.exit_code, result.output) == (2, "Error: model.pt: found no config\n")
 
 
+@pytest.mark.parametrize("raised", ["CheckpointError", "click.UsageError", "click.ClickException", "KeyError"])
+def test_no_failure_steers_the_terminal_or_tells_a_password(
+    raised: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_URI", "postgresql://ann:hunter2@db/mlflow")
+    top = "from mlflow_ppo_flavor.errors import CheckpointError"
+    body = f"raise {raised}('a\\x1b[31m' + 'b\\u202e at http://bob:s3cret@host/x, as hunter2')"
+    result = run(tmp_path, monkeypatch, top=top, body=body)
+    assert (result.exit_code, result.stdout) == (2, "")
+    told = result.stderr.splitlines()[-1]
+    # a KeyError shows its argument as Python writes it, and a traceback the line that raised
+    assert told.replace("\\\\", "\\").count("a\\x1b[31mb\\u202e at http://bob:***@host/x, as ***") == 1
+    assert result.stderr.replace("\n", "").isprintable()
+    assert "s3cret" not in result.stderr
+    assert "hunter2" not in result.stderr
+
+
 @pytest.mark.parametrize("code", [0, 1])
 def test_a_command_chooses_its_own_exit_code(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = f"click.get_current_context().exit({code})"

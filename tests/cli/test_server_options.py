@@ -27,8 +27,27 @@ def test_a_key_that_others_can_read_starts_no_server(tmp_path: Path) -> None:
     key.chmod(0o644)
     refused = mlflow_ppo("server", "--signing-key", str(key))
     assert refused.code == 2
-    assert str(key) in refused.err
+    assert refused.err.startswith(f"Error: {key}: found mode 0644, expected a key that its owner alone reads: ")
     assert "PRIVATE" not in refused.err
+
+
+def test_a_public_key_starts_no_server_and_announces_none(tmp_path: Path) -> None:
+    key = tmp_path / "public.pem"
+    key.write_text(SigningKey.generate().public.pem)
+    key.chmod(0o644)
+    refused = mlflow_ppo("server", "--signing-key", str(key))
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith(f"Error: {key}: found a public key, expected an Ed25519 private key (PEM PKCS#8")
+
+
+def test_what_a_file_says_does_not_steer_the_terminal(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text('"\\e[31mred\\u202e\\x9b": 1\n')
+    refused = mlflow_ppo("server", "--policy", str(policy))
+    assert refused.code == 2
+    assert refused.err.startswith(f"Error: {policy}: ")
+    assert refused.err.rstrip("\n").isprintable()
+    assert "[31mred" in refused.err
 
 
 def test_users_need_what_mlflow_needs_for_them(tmp_path: Path) -> None:

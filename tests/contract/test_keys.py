@@ -130,7 +130,11 @@ OTHERS = {
 @pytest.mark.parametrize("kind", OTHERS)
 def test_what_is_no_private_key_is_refused_and_not_shown(tmp_path: Path, kind: str) -> None:
     path = written(tmp_path / "key.pem", OTHERS[kind])
-    assert refusal(lambda: SigningKey.read(path)) == f"{path}: found something else, {EXPECTED_PRIVATE}"
+    found = "a public key" if kind == "a public key" else "something else"
+    assert refusal(lambda: SigningKey.read(path)) == f"{path}: found {found}, {EXPECTED_PRIVATE}"
+    # where there is no key to keep, who can read it isn't the fault
+    path.chmod(0o644)
+    assert refusal(lambda: SigningKey.read(path)) == f"{path}: found {found}, {EXPECTED_PRIVATE}"
 
 
 def test_what_is_no_small_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:

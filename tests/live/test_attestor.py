@@ -170,7 +170,7 @@ def test_a_registry_that_does_not_answer_is_told_once_and_asked_again(registry: 
 
 
 def test_what_the_gate_refuses_to_count_is_told_once(registry: Registry, buying: Floor) -> None:
-    attestor, model = Attestor(source_of()), replace(running(), version=1)
+    attestor, model = Attestor(source_of()), running()
     assert model.reproduction is not None
     other = replace(model, reproduction=replace(model.reproduction, digest="0" * 64))
     (told,) = attestor.look(other)

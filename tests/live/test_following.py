@@ -8,6 +8,7 @@ import pytest
 
 import mlflow_ppo_flavor as ppo
 from live.model_source import LoadedModel, RefusedModel
+from live.resolution import Resolution
 from live.trader import LiveTrader
 from live.watch import BackgroundWatch, Sighting, Watch
 from mlflow_ppo_flavor.errors import NotTrading
@@ -15,6 +16,7 @@ from mlflow_ppo_flavor.model.policy import ActorCritic
 from tests.live.trading import (
     FIRST,
     MODEL,
+    OTHER,
     SPEC,
     SYMBOL,
     Floor,
@@ -225,13 +227,18 @@ def test_a_version_is_loaded_once_however_often_it_is_seen(registry: Registry) -
     first, second = registry.log(always(HOLD)), registry.log(always(BUY_75))
     registry.promote(second)
     watch = Watch(source_of())
-    seen = [watch.look(first) for _ in range(3)]
+    running = replace(OTHER, version=first)
+    seen = [watch.look(running) for _ in range(3)]
     assert isinstance(seen[0].loaded, LoadedModel)
     assert all(sighting.loaded is seen[0].loaded for sighting in seen)
-    assert (watch.look(second).version, watch.look(second).loaded) == (second, None)
+    present = source_of().resolve()
+    assert present is not None
+    assert (watch.look(present).resolution, watch.look(present).loaded) == (present, None)
     refused = refusable(registry)
-    assert isinstance(watch.look(second).loaded, RefusedModel)
-    assert watch.look(second).version == refused
+    sighting = watch.look(present)
+    assert isinstance(sighting.loaded, RefusedModel)
+    assert sighting.resolution is not None
+    assert (sighting.resolution.version, sighting.loaded.version) == (refused, refused)
 
 
 class SlowLookout:
@@ -239,9 +246,9 @@ class SlowLookout:
 
     def __init__(self) -> None:
         self.gate, self.running = threading.Event(), []
-        self.found: Sighting | BaseException = Sighting(2, trouble="")
+        self.found: Sighting | BaseException = Sighting(replace(OTHER, version=2), trouble="")
 
-    def look(self, running: int) -> Sighting:
+    def look(self, running: Resolution) -> Sighting:
         """Wait, then answer."""
         self.running.append(running)
         self.gate.wait(10)
@@ -250,7 +257,7 @@ class SlowLookout:
         return self.found
 
 
-def until(watch: BackgroundWatch, running: int, expected: object) -> None:
+def until(watch: BackgroundWatch, running: Resolution, expected: object) -> None:
     """Look until something is seen."""
     for _ in range(500):
         if watch.look(running) is expected:
@@ -264,15 +271,15 @@ def test_a_look_in_the_background_holds_nobody_up() -> None:
     watch = BackgroundWatch(lookout)
     began = time.monotonic()
     for _ in range(100):
-        sighting = watch.look(1)
-        assert (sighting.version, sighting.loaded, sighting.trouble) == (1, None, "")
+        sighting = watch.look(OTHER)
+        assert (sighting.resolution, sighting.loaded, sighting.trouble) == (OTHER, None, "")
     assert time.monotonic() - began < 1
-    assert lookout.running == [1]
+    assert lookout.running == [OTHER]
     lookout.gate.set()
-    until(watch, 1, lookout.found)
+    until(watch, OTHER, lookout.found)
     lookout.found = Sighting(None)
-    until(watch, 2, lookout.found)
-    assert lookout.running[-1] == 2
+    until(watch, replace(OTHER, version=2), lookout.found)
+    assert lookout.running[-1].version == 2
 
 
 def test_what_goes_wrong_in_the_background_is_raised() -> None:
@@ -281,13 +288,13 @@ def test_what_goes_wrong_in_the_background_is_raised() -> None:
     lookout.gate.set()
     watch = BackgroundWatch(lookout)
     with pytest.raises(MemoryError, match="no more"):
-        until(watch, 1, None)
+        until(watch, OTHER, None)
 
 
 def test_a_sighting_that_is_older_than_the_swap_changes_nothing(registry: Registry, buying: Floor) -> None:
     """The background looked before the trader swapped: it names what runs by now."""
     with buying.trader() as trader:
-        stale = trader._watch.look(7)
+        stale = trader._watch.look(OTHER)
         assert isinstance(stale.loaded, LoadedModel)
         desks = trader.desks
         assert trader._follow(stale) == ""

@@ -36,6 +36,11 @@ def refused(source: ModelSource, version: int) -> str:
     return found.message
 
 
+def resolved(source: ModelSource) -> int | None:
+    found = source.resolve()
+    return None if found is None else found.version
+
+
 @pytest.mark.parametrize("label", ["Production", "Staging", "@champion"])
 def test_a_reference_is_followed(label: str, registry: Registry) -> None:
     source = source_of(label)
@@ -44,7 +49,7 @@ def test_a_reference_is_followed(label: str, registry: Registry) -> None:
     assert source.resolve() is None
     for version in (first, second):
         registry.promote(version, label)
-        assert source.resolve() == version
+        assert resolved(source) == version
     registry.empty(label)
     assert source.resolve() is None
 
@@ -182,16 +187,17 @@ def test_golden_decisions_that_are_not_reproduced_are_refused(registry: Registry
     assert "[safety] golden.logit of " in refused(source_of(), version)
 
 
-def test_a_registry_that_cannot_be_asked_says_nothing_about_the_reference(registry: Registry) -> None:
+@pytest.mark.parametrize("label", ["Production", "@champion"])
+def test_a_registry_that_cannot_be_asked_says_nothing_about_the_reference(label: str, registry: Registry) -> None:
     version = registry.log(lively())
-    registry.promote(version)
-    source = source_of()
+    registry.promote(version, label)
+    source = source_of(label)
     with registry.unreachable():
-        with pytest.raises(RegistryError, match=f"{MODEL}/Production: .*: check the tracking URI and the server"):
+        with pytest.raises(RegistryError, match=f"^{source.reference}: .*: check the tracking URI and the server"):
             source.resolve()
-        with pytest.raises(RegistryError, match=f"{MODEL}/Production version {version}: can't be downloaded: "):
+        with pytest.raises(RegistryError, match=f"^{source.reference} version {version}: can't be downloaded: "):
             source.load(version)
-    assert source.resolve() == version
+    assert resolved(source) == version
     assert isinstance(source.load(version), LoadedModel)
 
 

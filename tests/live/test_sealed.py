@@ -18,6 +18,7 @@ from mlflow_ppo_flavor.errors import NotTrading, RegistryError
 from tests.live.sealing import REFERENCE, VERDICT, Signatory
 from tests.live.trading import (
     MODEL,
+    OTHER,
     SPEC,
     Floor,
     Registry,
@@ -235,14 +236,14 @@ def test_a_refused_verdict_costs_no_download(registry: Registry, tmp_path: Path)
     artifacts.rename(tmp_path / "away")
     watch = Watch(source_of(seals=signatory.check()))
     for _ in range(3):
-        sighting = watch.look(7)
+        sighting = watch.look(OTHER)
         assert isinstance(sighting.loaded, RefusedModel)
         assert sighting.loaded.for_its_verdict
     (tmp_path / "away").rename(artifacts)
     signatory.sign(version=version, digest=digest_of(version))
-    loaded = watch.look(7).loaded
+    loaded = watch.look(OTHER).loaded
     assert isinstance(loaded, LoadedModel)
-    assert watch.look(7).loaded is loaded
+    assert watch.look(OTHER).loaded is loaded
     # what a trader without keys does
     assert isinstance(source_of().load(version), LoadedModel)
 

@@ -23,6 +23,7 @@ from live.exchange.server import ExchangeServer
 from live.identity import installed_trader
 from live.journal import Journal
 from live.model_source import LoadedModel, ModelSource
+from live.resolution import Resolution
 from live.risk import RiskLimits
 from live.seal_check import SealCheck
 from live.trader import LiveTrader, Mandate
@@ -45,6 +46,8 @@ AFTERNOON = 15 * 3_600_000_000_000
 MANDATE = Mandate((SYMBOL,), CAPITAL, RiskLimits(), "continue", adopt=False)
 TERMS = Terms(True, None, None, (SYMBOL,))
 SPEC = small_spec()
+OTHER = Resolution(7, None, None)
+"""What a trader runs that runs nothing of the registry."""
 
 
 @cache

@@ -72,9 +72,8 @@ class NaiveRegistry:
         self.aliases = [(op.new_name if m == op.model else m, a, v) for m, a, v in self.aliases]
 
     def createversion(self, op: resolution.CreateVersion) -> None:
-        if op.model in self.names:
-            taken = [row.version for row in self.rows if row.model == op.model]
-            self.rows.append(Row(op.model, sorted([0, *taken])[-1] + 1))
+        if op.model in self.names and not self.exists(op.model, op.version):
+            self.rows.append(Row(op.model, op.version))
 
     def createmodel(self, op: resolution.CreateModel) -> None:
         self.names.add(op.model)
@@ -121,7 +120,7 @@ def whole_operations(names: tuple[str, ...] = NAMES) -> st.SearchStrategy[resolu
     return st.one_of(
         operations(names),
         st.builds(resolution.CreateModel, name),
-        st.builds(resolution.CreateVersion, name),
+        st.builds(resolution.CreateVersion, name, numbers),
         st.builds(resolution.Rollback, name, label, numbers),
         st.builds(resolution.Withdraw, name, label, st.lists(numbers, max_size=3).map(tuple)),
     )

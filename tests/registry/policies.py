@@ -14,10 +14,11 @@ thresholds = st.one_of(
     st.builds(lambda low, more: Threshold.parse(f">={low}, <{low + more}"), st.integers(-9, 9), st.integers(1, 9)),
 )
 keys = st.text(st.characters(categories=("L", "N", "P")), min_size=1, max_size=20)
+traders = st.sampled_from(("2.3.0", "2.4.0", "2.6.5", "2.7.0rc1", "2.7.0"))
 clauses = st.builds(
     Clause,
     mode=st.none() | st.sampled_from(MODES),
-    default_traders=st.none() | contracts.versions.map(lambda version: (version,)),
+    default_traders=st.none() | st.lists(traders, min_size=1, max_size=3, unique=True).map(tuple),
     metrics=st.dictionaries(keys, thresholds, max_size=3),
     required_tags=st.dictionaries(keys, st.none() | st.text(st.characters(codec="utf-8"), max_size=9), max_size=3),
     require_attestation=st.none() | st.booleans(),

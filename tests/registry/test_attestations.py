@@ -1,6 +1,7 @@
 """Attestations on a real database: kept, replaced, shown, refused, and gone with their version."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,9 @@ from sqlalchemy import select
 from mlflow_ppo_flavor.registry.store import GuardMixin
 from mlflow_ppo_flavor.registry.tables import ATTESTATIONS
 from tests.registry.model_folders import ANNOUNCED_AT, attestation
-from tests.registry.operating import Folders, attest, digest_of, proof_of, refused, register, rows
+from tests.registry.operating import Folders, attest, digest_of, promote, proof_of, refused, register, rows
+
+Policed = Callable[[dict[str, Any]], GuardMixin]
 
 
 def kept(store: GuardMixin) -> list[tuple[str, int, str, str]]:
@@ -23,6 +26,12 @@ def kept(store: GuardMixin) -> list[tuple[str, int, str, str]]:
         (row["model"], row["version"], row["trader_id"], json.loads(row["attestation"])["trader_version"])
         for row in found
     )
+
+
+def audited(store: GuardMixin) -> list[str]:
+    """What the policy asks for that Production doesn't meet, as an audit finds it."""
+    (audited,) = store.report("audit", "m")["m"]["references"]
+    return [finding["code"] for finding in audited["findings"] if finding["kind"] == "policy"]
 
 
 class TestAttestations:
@@ -99,7 +108,7 @@ class TestAttestations:
     def test_a_version_with_nothing_to_reproduce_is_refused(
         self, kind: str, text: str, store: GuardMixin, folders: Folders
     ) -> None:
-        register(store, folders, kind)
+        register(store, folders, kind, "2.6.0")
         error = refused(lambda: attest(store, 1, attestation("0" * 64)))
         assert error.message.startswith(text)
         assert error.get_http_status_code() == 409
@@ -137,6 +146,43 @@ class TestAttestations:
         assert caught.value.error_code == "INVALID_PARAMETER_VALUE"
         assert caught.value.message.startswith(text)
         assert caught.value.json_kwargs["path"].startswith("ppo.attest")
+
+    def test_an_id_that_the_policy_does_not_list_attests_nothing(self, policed: Policed, folders: Folders) -> None:
+        store = policed({"traders": ["live-*"], "require_attestation": True})
+        register(store, folders, "2.6.0")
+        digest = digest_of(store, 1)
+        error = refused(lambda: attest(store, 1, attestation(digest, "other-9")))
+        assert error.message == (
+            "Refused: other-9 can't attest m version 1: the policy's traders don't list it\n"
+            "[policy] traders: found 'other-9', the policy lets live-* attest: "
+            "list it under the policy's traders, or use a listed id"
+        )
+        assert [finding["code"] for finding in error.json_kwargs["findings"]] == ["trader_not_listed"]
+        assert error.get_http_status_code() == 409
+        assert kept(store) == []
+        assert [(row["allowed"], json.loads(row["operation"])["trader_id"]) for row in rows(store)] == [(0, "other-9")]
+        assert "no attestation by a trader 2.7.0" in refused(lambda: promote(store, 1)).message[:150]
+        attest(store, 1, attestation(digest))
+        promote(store, 1)
+
+    def test_one_of_an_id_that_the_policy_lists_no_longer_does_not_count(
+        self, policed: Policed, folders: Folders
+    ) -> None:
+        """Neither at a promotion nor in the audit of what it let in before."""
+        store = policed({"require_attestation": True})
+        register(store, folders, "2.6.0")
+        attest(store, 1, attestation(digest_of(store, 1), "other-9"))
+        promote(store, 1)
+        assert audited(store) == []
+        promote(store, 1, "None")
+        tightened = policed({"traders": ["live-*"], "require_attestation": True})
+        assert "no attestation by a trader 2.7.0" in refused(lambda: promote(tightened, 1)).message[:150]
+        promote(store, 1)
+        assert audited(tightened) == ["attestation"]
+        attest(tightened, 1, attestation(digest_of(store, 1)))
+        assert audited(tightened) == []
+        promote(tightened, 1, "None")
+        promote(tightened, 1)
 
     def test_follow_a_rename(self, store: GuardMixin, folders: Folders) -> None:
         register(store, folders, "2.6.0")

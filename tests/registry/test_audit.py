@@ -68,7 +68,8 @@ def test_a_reference_emptied_around_the_gate_is_seen(desk: GuardMixin) -> None:
         "m@live": ["[safety] moved_around_the_gate: @live: found nothing, the gate's last verdict is for version 2"]
     }
     assert desk.report("audit")["m"]["references"][0]["findings"][0]["remedy"] == (
-        "look who wrote to the database, then promote the version that is meant once more, "
+        "look who wrote to the database, then promote the version that is meant once more, to "
+        "a stage with --archive-existing, "
         "or run mlflow-ppo guard install URI --adopt where it is meant to load nothing"
     )
     assert [str(each.held.reference) for each in adopt(desk, "default")] == ["m@live"]

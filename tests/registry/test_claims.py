@@ -2,11 +2,13 @@
 
 import pytest
 
+from mlflow_ppo_flavor.contract.request import Retire
 from mlflow_ppo_flavor.contract.trader import Announcement
 from mlflow_ppo_flavor.registry.claims import judge_owner, rule_announcement, rule_attestation
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.fact import MOST_SHOWN
 from mlflow_ppo_flavor.registry.gate import Ruling
+from mlflow_ppo_flavor.registry.pleas import rule_retirement
 from mlflow_ppo_flavor.registry.policy import Policy
 from mlflow_ppo_flavor.registry.resolution import RegisteredModel, VersionKey
 from tests.registry.asking import CONTRACTS, KINDS, TOO_OLD, policy
@@ -37,6 +39,23 @@ class TestTraders:
     def test_none_may_where_none_is_listed(self) -> None:
         (finding,) = announce(announcement("m"), by=policy(traders=[])).verdict.findings
         assert finding.message.startswith("traders: found 'live-1', the policy lets none announce: ")
+
+    def test_only_listed_ids_attest(self) -> None:
+        by = policy(traders=["live-*", "desk"])
+        assert rule_attestation(KEY, attestation("b" * 64), KINDS[2], policy=by).allowed
+        ruling = rule_attestation(KEY, attestation("b" * 64, "other-9"), KINDS[2], policy=by)
+        assert not ruling.allowed
+        assert ruling.message.splitlines() == [
+            "Refused: other-9 can't attest m version 2: the policy's traders don't list it",
+            "[policy] traders: found 'other-9', the policy lets live-*, desk attest: "
+            "list it under the policy's traders, or use a listed id",
+        ]
+
+    def test_all_findings_of_an_attestation_are_told(self) -> None:
+        by = policy(traders=["desk"])
+        ruling = rule_attestation(KEY, attestation("0" * 64), KINDS[2], policy=by, owner="ann", requester="bob")
+        assert [finding.code for finding in ruling.verdict.findings] == ["trader_owned", "trader_not_listed", "digest"]
+        assert "belongs to ann" in ruling.fact
 
     def test_it_holds_for_an_empty_reference_too(self) -> None:
         empty = {"m": RegisteredModel("m", {}, {})}
@@ -73,20 +92,27 @@ class TestOwners:
         announced = announce(announcement("m"), owner=owner, requester=requester)
         attested = rule_attestation(KEY, attestation("b" * 64), KINDS[2], owner=owner, requester=requester)
         assert announced.allowed is attested.allowed is allowed
-        assert (judge_owner("live-1", owner, requester) == []) is allowed
+        assert (judge_owner("live-1", owner, requester, "ask them") == []) is allowed
+        assert rule_retirement("m", Retire("live-1"), owner, requester, admin=False).allowed is allowed
+        assert rule_retirement("m", Retire("live-1"), owner, requester, admin=True).allowed
 
     def test_the_refusals(self) -> None:
         announced = announce(announcement("m"), owner="ann", requester="bob")
         assert announced.message.splitlines() == [
             "Refused: trader live-1 belongs to ann: nobody else may announce it",
             "[policy] trader live-1: found user bob, it belongs to ann: "
-            "announce and attest as that user, or choose another trader id",
+            "announce it as that user, or choose another trader id",
         ]
         attested = rule_attestation(KEY, attestation("b" * 64), KINDS[2], owner="ann")
         assert attested.message.splitlines() == [
             "Refused: trader live-1 belongs to ann: nobody else may attest as it",
             "[policy] trader live-1: found a user whom nobody has authenticated, it belongs to ann: "
-            "announce and attest as that user, or choose another trader id",
+            "attest as that user, or choose another trader id",
+        ]
+        retired = rule_retirement("m", Retire("live-1"), "ann", "bob", admin=False)
+        assert retired.message.splitlines() == [
+            "Refused: live-1 belongs to ann: nobody else but an administrator may retire it",
+            "[policy] trader live-1: found user bob, it belongs to ann: let that user or an administrator retire it",
         ]
 
     def test_the_facts_are_short_whatever_the_names_are(self) -> None:

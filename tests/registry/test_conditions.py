@@ -122,9 +122,9 @@ class TestAttestations:
             )
 
     def test_where_nobody_announced_one_of_each_default_trader_version(self) -> None:
-        by = policy(require_attestation=True, default_traders=["2.7.0", "2.8.0"])
-        ruling = ask(promote(2), by=by, evidence=Evidence(attested=frozenset({"2.7.0"})))
-        assert "no attestation by a trader 2.8.0" in ruling.fact
+        by = policy(require_attestation=True, default_traders=["2.6.0", "2.7.0"])
+        ruling = ask(promote(1), by=by, evidence=Evidence(attested=frozenset({"2.7.0"})))
+        assert "no attestation by a trader 2.6.0" in ruling.fact
         assert told(ruling) == [("attestation", "policy")]
 
     def test_traders_of_one_version_need_one(self) -> None:
@@ -206,7 +206,7 @@ class TestWhatIsAsked:
         assert ruling.allowed
         assert {kind for _, kind in told(ruling)} == {"warning"}
 
-    @pytest.mark.parametrize("operation", [promote(4), SetAlias("m", "champion", 4), CreateVersion("m")])
+    @pytest.mark.parametrize("operation", [promote(4), SetAlias("m", "champion", 4), CreateVersion("m", 9)])
     def test_repeating_the_present_state_is_always_allowed(self, operation: Operation) -> None:
         by = policy(protected_aliases=["champion"], **ASKING)
         ruling = ask(operation, by=by, stages={4: "Production"}, aliases={"champion": 4})

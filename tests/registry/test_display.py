@@ -47,7 +47,7 @@ def test_an_alias_in_the_verdict_is_no_link() -> None:
     assert "- **Last verdict** Allowed: m`@canary.v-2` loads version 2, `@a` is empty" in told
 
 
-lines = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=40)
+lines = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from("<>&#;[]()`|*\r\t"), max_size=40)
 user_texts = st.lists(lines, max_size=5).map("\n".join)
 
 

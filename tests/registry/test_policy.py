@@ -102,6 +102,11 @@ def test_what_the_policy_protects_and_which_models_it_guards() -> None:
     assert [policy.names(model) for model in ("m", "n", "x", "M")] == [True, True, False, False]
 
 
+def test_default_traders_are_of_released_versions_whether_or_not_one_is_named_so() -> None:
+    released = ["2.3.0", "2.6.5", "2.7.0rc1", "2.7.0"]
+    assert Policy.from_dict({"default_traders": released}).terms(PRODUCTION).default_traders == tuple(released)
+
+
 def test_aliases_in_another_case_are_others_and_stages_are_not() -> None:
     policy = Policy.from_dict({"references": {"@Champion": EVERY_TERM, "staging": EVERY_TERM, "m/PRODUCTION": {}}})
     assert policy.terms(CHAMPION) == Policy().terms(CHAMPION)
@@ -141,6 +146,22 @@ KEYED = "Production, Staging, @alias, or one of them after a model's name, such 
             {"references": {"Production": {"approval": 1}}},
             "references.Production.approval: found an unknown key, expected one of mode, default_traders, metrics, "
             "required_tags, require_attestation, approvals",
+        ),
+        (
+            {"references": {"Production": {"a\x1b[2J": 1}}},
+            "references.Production.'a\\x1b[2J': found an unknown key, expected one of mode, default_traders, metrics, "
+            "required_tags, require_attestation, approvals",
+        ),
+        *(
+            (
+                {"references": {f"m{text}/Production": {"mode": "on"}}},
+                f"references.{shown}.mode: found 'on', expected one of block, warn, warn-until-announced",
+            )
+            for text, shown in (
+                ("\x85", "'m\\x85/Production'"),
+                ("\u202e", "'m\\u202e/Production'"),
+                (" é", "m é/Production"),
+            )
         ),
         ({"mode": "Block"}, "mode: found 'Block', expected one of block, warn, warn-until-announced"),
         ({"mode": True}, "mode: found True, expected one of block, warn, warn-until-announced"),
@@ -207,6 +228,14 @@ KEYED = "Production, Staging, @alias, or one of them after a model's name, such 
         ),
         ({"default_traders": [2.7]}, "default_traders[0]: found 2.7, expected a version such as 2.7.0 (PEP 440)"),
         ({"default_traders": ["new"]}, "default_traders[0]: found 'new', expected a version such as 2.7.0 (PEP 440)"),
+        *(
+            (
+                {"references": {"Production": {"default_traders": ["2.7.0", version]}}},
+                f"references.Production.default_traders[1]: found {version!r}, expected a released trader's version, "
+                "from 2.3.0 to 2.7.0: write one that runs there, such as 2.7.0",
+            )
+            for version in ("9.9.9", "1.0.0", "27.0.0", "2.7.1", "2.2.9", "2.3.0rc1", "2.7.0+mine", "1!2.7.0")
+        ),
         ({"default_traders": ["2.7.0", "2.7"]}, "default_traders[1]: found 2.7 a second time, expected each once"),
     ],
 )  # fmt: skip

@@ -92,6 +92,46 @@ def test_what_no_policy_says_is_refused_with_file_and_place(tmp_path: Path, text
 
 
 @pytest.mark.parametrize(
+    "written",
+    ["010", "1:30", "0x1F", "0b11", "1_0", "00", "-010", "!!int '010'", "!<tag:yaml.org,2002:int> 1_0"],
+)
+def test_a_number_that_another_reader_of_yaml_would_read_otherwise_is_refused(tmp_path: Path, written: str) -> None:
+    found = written.rpartition(" ")[2].strip("'")
+    expected = "a whole number in plain decimal digits: write it so, or in quotes where a text is meant"
+    for start, end, path in (
+        ("approvals: ", "", "approvals"),
+        ("references: {m/Production: {approvals: ", "}}", "references.m/Production.approvals"),
+        ("required_tags: {reviewed: ", "}", "required_tags.reviewed"),
+        ("default_traders: [", "]", "default_traders[0]"),
+    ):
+        told = f"{path}: found {found!r}, expected {expected}"
+        assert refusal(tmp_path / "policy.yaml", f"{start}{written}{end}") == told
+    assert refusal(tmp_path / "policy.yaml", f"{{ {written} : 1}}").startswith(f"{found}: found {found!r}, expected a ")
+
+
+@pytest.mark.parametrize(("written", "read"), [("0", 0), ("8", 8), ("+8", 8), ("100", 100), ("!!int '8'", 8)])
+def test_plain_decimal_numbers_are_read(tmp_path: Path, written: str, read: int) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(f"approvals: {written}\nrequired_tags: {{since: '010', at: \"1:30\"}}\n", encoding="utf-8")
+    assert read_policy(path).everywhere == Clause(approvals=read, required_tags={"since": "010", "at": "1:30"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('"\\e[2Jmode": warn', "'\\x1b[2Jmode': found an unknown key, expected one of protected_aliases, "),
+        ('"mo\\nde": warn', "'mo\\nde': found an unknown key, expected one of protected_aliases, "),
+        ('"a\\e": 1\n"a\\e": 2', "'a\\x1b': found a second time, on line 2, expected each key once"),
+        ('references: {"m\\e": {mode: 01}}', "references.'m\\x1b'.mode: found '01', expected a whole number in plain "),
+    ],
+)
+def test_control_characters_in_a_key_are_told_escaped(tmp_path: Path, text: str, message: str) -> None:
+    found = refusal(tmp_path / "policy.yaml", text)
+    assert found.startswith(message)
+    assert found.isprintable()
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("mode: [", "ParserError"),

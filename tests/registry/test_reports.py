@@ -1,6 +1,9 @@
 """The guard's answers to a search for `ppo.report`: one model each, paged by name, as MLflow's client reads them."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -8,8 +11,10 @@ from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 from mlflow_ppo_flavor.contract.request import Question
+from mlflow_ppo_flavor.registry.installation import standings
 from mlflow_ppo_flavor.registry.store import GuardMixin
-from tests.registry.operating import Folders, register
+from tests.registry.model_folders import SKLEARN_FLAVORS, announcement, write_mlmodel
+from tests.registry.operating import Folders, announce, refused, register
 
 
 @pytest.fixture
@@ -45,6 +50,35 @@ def test_one_model_alone(filled: GuardMixin) -> None:
     assert asked(filled, f"name = 'b' AND {Question('history').filter_string}") == ["b"]
     assert asked(filled, f"name = 'other' AND {Question('history').filter_string}") == []
     assert filled.report("history", "nobody") == {}
+
+
+def test_rows_of_the_history_make_no_model_a_guarded_one(store: GuardMixin, tmp_path: Path, folders: Folders) -> None:
+    """A move into Production was refused while nobody could tell what the version is: it is plain after all."""
+    folder = tmp_path / "late"
+    register(store, {"late": str(folder)}, "late", model="fraud")
+    refused(lambda: store.transition_model_version_stage("fraud", 1, "Production", archive_existing_versions=False))
+    write_mlmodel(folder, SKLEARN_FLAVORS)
+    store.transition_model_version_stage("fraud", 1, "Production", archive_existing_versions=False)
+    register(store, folders, "2.6.0", model="mine")
+    assert list(store.report("standing")) == list(store.report("verdict")) == ["mine"]
+    assert "fraud" not in store.report("audit")
+    assert [each.held.reference.model for each in standings(store, "default")] == []
+    assert [row["allowed"] for row in store.report("history", "fraud")["fraud"]["rows"]] == [False]
+    assert asked(store, f"name = 'fraud' AND {Question('history').filter_string}") == ["fraud"]
+
+
+def test_what_ever_was_guarded_stands(policed: Callable[[dict[str, Any]], GuardMixin], folders: Folders) -> None:
+    store = policed({"references": {"named/Production": {}}})
+    for model in ("announced", "named", "plain", "used"):
+        register(store, folders, "sklearn", model=model)
+    announce(store, announcement("announced"))
+    register(store, folders, "2.6.0", "sklearn", model="once")
+    store.delete_model_version("once", 1)
+    store.delete_registered_model("used")
+    register(store, folders, "2.6.0", model="used")
+    store.transition_model_version_stage("used", 1, "Production", archive_existing_versions=False)
+    store.delete_registered_model("used")
+    assert list(store.report("standing")) == ["announced", "named", "once", "used"]
 
 
 def test_a_registry_says_that_it_is_guarded_and_another_says_nothing(

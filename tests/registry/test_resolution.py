@@ -9,6 +9,7 @@ from mlflow_ppo_flavor.contract.reference import Reference
 from mlflow_ppo_flavor.registry.resolution import (
     CreateModel,
     CreateVersion,
+    DeleteAlias,
     DeleteModel,
     DeleteVersion,
     Operation,
@@ -108,7 +109,7 @@ MODELS = {"m": RegisteredModel("m", {1: "Production", 2: "None", 3: "Production"
         (SetAlias("m", "champion", 1), {"m@champion": (3, 1)}),
         (SetAlias("m", "champion", 3), {}),
         (DeleteModel("m"), {"m/Production": (3, None), "m@champion": (3, None)}),
-        (CreateVersion("m"), {}),
+        (CreateVersion("m", 4), {}),
         (CreateModel("m"), {}),
         (Rollback("m", "Production", 2), {"m/Production": (3, 2)}),
         (Rollback("m", "Production", 1), {"m/Production": (3, 1)}),
@@ -128,6 +129,16 @@ def test_what_each_operation_moves(operation: Operation, expected: dict[str, tup
         for move in moves(MODELS, operation, protected)
     }
     assert found == expected
+
+
+def test_an_alias_of_a_version_that_is_not_there_loads_nothing_until_it_is() -> None:
+    model = RegisteredModel("m", {3: "Production"}, {"champion": 4, "canary": 5}, frozenset({4, 5}))
+    protected = [Reference("m", "@champion"), Reference("m", "@canary")]
+    assert [model.resolve(reference) for reference in protected] == [None, None]
+    (found,) = moves({"m": model}, CreateVersion("m", 4), protected)
+    assert (str(found.reference), found.before, found.after) == ("m@champion", None, VersionKey("m", 4))
+    assert moves({"m": model}, CreateVersion("m", 6), protected) == ()
+    assert moves({"m": model}, DeleteAlias("m", "champion"), protected) == ()
 
 
 def test_a_rename_fills_the_references_of_the_new_name_with_versions_of_the_old() -> None:
@@ -158,7 +169,7 @@ def test_a_rollback_takes_a_version_out_of_the_other_stage() -> None:
 def test_only_going_back_is_judged_by_the_fleet_alone() -> None:
     retreating = [Rollback("m", "Production", 1), Withdraw("m", "Production", (1,))]
     assert all(operation.retreats for operation in retreating)
-    assert not any(each.retreats for each in (Transition("m", 1, "Archived"), CreateVersion("m"), DeleteModel("m")))
+    assert not any(each.retreats for each in (Transition("m", 1, "Archived"), CreateVersion("m", 1), DeleteModel("m")))
 
 
 def test_operations_tell_what_they_do() -> None:
@@ -167,7 +178,7 @@ def test_operations_tell_what_they_do() -> None:
     assert Rename("m", "n").doing == "renaming m to n"
     assert Rollback("m", "Production", 2).doing == "rolling Production back to version 2"
     assert Withdraw("m", "@x", ()).doing == "withdrawing @x"
-    assert CreateVersion("m").doing == "registering a version"
+    assert CreateVersion("m", 4).doing == "registering version 4"
     assert CreateModel("m").doing == "registering the model"
     assert Withdraw("m", "Production", (3, 1)).to_dict() == {
         "kind": "withdraw",

@@ -63,6 +63,28 @@ def test_a_withdrawal_empties_and_says_so(server: Server, model: str) -> None:
     assert told.json["fact"].startswith("Allowed: Production loads version 1, "), "what surfaces can be run"
 
 
+def test_a_withdrawal_of_nothing_says_so_and_is_no_success_but_where_it_is_repeated(server: Server, model: str) -> None:
+    typo = ask(server, "withdraw", model, "@nope")
+    assert typo == Outcome(
+        2,
+        "",
+        f"Error: {model}@nope loads nothing: nothing was withdrawn: look whether this is the reference that is meant\n",
+    )
+    assert ask(server, "withdraw", model, "Staging").code == 2
+    assert len(ask(server, "history", model, "--format", "json").json) == 3, "nothing was asked of the gate"
+    for left in ("1", None):
+        assert ask(server, "withdraw", model, "Production").code == 0
+        assert server.production(model) == ([] if left is None else [left])
+    repeated = Outcome(0, f"Allowed: {model}/Production loads nothing: nothing was withdrawn\n", "")
+    assert ask(server, "withdraw", model, "Production") == repeated
+    told = ask(server, "withdraw", model, "Production", "--format", "json")
+    assert (told.code, told.json["allowed"], told.json["fact"]) == (0, True, repeated.out.rstrip())
+    # an alias that nothing protects is deleted all the same
+    assert ask(server, "promote", model, "1", "@mine").code == 0
+    assert ask(server, "withdraw", model, "@mine").code == 0
+    assert ask(server, "withdraw", model, "@mine").code == 2
+
+
 def test_history_tells_newest_first_of_a_model_of_a_reference_and_of_all(server: Server, model: str) -> None:
     ask(server, "promote", model, "3", "Production")
     rows = ask(server, "history", model, "--format", "json").json
@@ -163,7 +185,8 @@ def test_an_audit_is_fine_until_somebody_goes_round_the_gate(server: Server, mod
     assert lines[0] == f"{model}/Production loads version 3"
     assert lines[1] == (
         "  [safety] Production: found version 3, the gate's last verdict is for version 2: "
-        "look who wrote to the database, then promote the version that is meant once more"
+        "look who wrote to the database, then promote the version that is meant once more, to "
+        "a stage with --archive-existing"
     )
     assert lines[-1] == "Audited 1 protected reference of 1 model(s): findings at 1 place"
     told = ask(server, "audit", model, "--format", "json").json
@@ -171,6 +194,33 @@ def test_an_audit_is_fine_until_somebody_goes_round_the_gate(server: Server, mod
     assert told["references"][0]["findings"][0]["code"] == "moved_around_the_gate"
     everything = ask(server, "audit", "--format", "json")
     assert (everything.code, told["references"][0] in everything.json["references"]) == (1, True)
+
+
+def test_an_audit_of_a_model_that_nobody_knows_is_no_clean_bill(server: Server, model: str) -> None:
+    assert ask(server, "audit", "nope") == Outcome(
+        2, "", "Error: registry: Registered Model with name=nope not found\n"
+    )
+    bare = f"floor-{next(NUMBERS)}"
+    server.call("POST", "registered-models/create", {"name": bare})
+    assert ask(server, "audit", bare).out == "Audited 0 protected references of 0 model(s): nothing is wrong\n"
+    for stage in ("Production", "Production"):
+        assert ask(server, "withdraw", model, stage).code == 0
+    assert ask(server, "fleet", "retire", f"trader-of-{model}").code == 0
+    assert server.call("DELETE", "registered-models/delete", {"name": model}).status == 200
+    gone = ask(server, "audit", model)
+    assert gone.out.startswith("Audited "), gone
+    assert " of 1 model(s): " in gone.out
+
+
+def test_no_command_tells_the_password_of_a_servers_uri(server: Server, plain_server: Server, model: str) -> None:
+    for each, arguments in ((server, ["doctor"]), (plain_server, ["doctor"]), (server, ["audit", "nope"])):
+        host = each.url.removeprefix("http://")
+        for format_ in ("text", "json"):
+            uri = f"http://user:hunter2secret@{host}"
+            told = mlflow_ppo(*arguments, "--tracking-uri", uri, "--format", format_)
+            assert "hunter2secret" not in told.out + told.err
+    told = mlflow_ppo("doctor", "--tracking-uri", f"{server.url.replace('://', '://user:hunter2secret@')}/")
+    assert f"[ok] the gate's page: {server.url.replace('://', '://user:***@')}/ppo/" in told.out.splitlines()
 
 
 def test_a_doctor_tells_that_a_server_is_not_guarded_and_how_to_guard_it(plain_server: Server) -> None:
@@ -211,11 +261,13 @@ def test_a_plain_servers_models_are_read_where_that_server_keeps_them(
     assert told["next"] == [f"mlflow-ppo server --backend-store-uri sqlite:///{copy} --artifacts-destination {kept}"]
 
 
-def test_commands_that_ask_the_gate_say_where_there_is_none(plain_server: Server) -> None:
+def test_commands_that_ask_the_gate_say_where_there_is_none(plain_server: Server, whole: Folders) -> None:
     name = f"plain-{next(NUMBERS)}"
-    plain_server.call("POST", "registered-models/create", {"name": name})
+    plain_server.register(name, whole["2.7.0"])
     told = "Error: registry: found no gate before it, expected one: run mlflow-ppo doctor, it says how\n"
     for arguments in (
+        ["promote", name, "1", "Production"],
+        ["promote", name, "1", "@champion"],
         ["approve", name, "1", "Production"],
         ["override", name, "1", "Production", "--reason", "r"],
         ["rollback", name, "Production"],
@@ -229,6 +281,8 @@ def test_commands_that_ask_the_gate_say_where_there_is_none(plain_server: Server
         assert ask(plain_server, *arguments) == Outcome(2, "", told), arguments
     body = plain_server.call("GET", f"registered-models/get?name={name}").body["registered_model"]
     assert "tags" not in body, "nothing was left on it"
+    assert "aliases" not in body
+    assert plain_server.production(name) == [], "and nothing was moved"
 
 
 def test_nobody_answers_is_exit_2(tmp_path: Path) -> None:

@@ -47,8 +47,14 @@ def test_an_approval_is_another_users(users: Server) -> None:
     assert "[policy] Production, required_tags.reviewed: found no tag reviewed" in refused.out
     assert refused.out.splitlines()[-2:] == [
         "An approval is given by another user: mlflow-ppo approve m 1 Production",
-        "It can be let in once all the same: mlflow-ppo override m 1 Production --reason '…'",
+        "It can be let in once all the same by another user, approvals included: "
+        "mlflow-ppo override m 1 Production --reason '…'",
     ]
+    assert ask(users, "override", "m", "1", "Production", "--reason", "reviewed on paper").code == 0
+    covered = ask(users, "promote", "m", "1", "Production")
+    assert covered.code == 1, "nobody's own override stands for an approval"
+    assert covered.out.splitlines()[-1] == "An approval is given by another user: mlflow-ppo approve m 1 Production"
+    assert "mlflow-ppo override" not in covered.out, "it stands already, and another of the same user wouldn't help"
     tag = {"name": "m", "version": "1", "key": "reviewed", "value": "yes"}
     assert users.call("POST", "model-versions/set-tag", tag).status == 200
     own = ask(users, "approve", "m", "1", "Production")

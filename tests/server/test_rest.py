@@ -1,6 +1,7 @@
 """The gate over HTTP: MLflow's REST paths for programs (`/api`) and for the page (`/ajax-api`), and MLflow's client."""
 
 import itertools
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from mlflow_ppo_flavor.registry.fleet import parse_fleet_tag
 from tests.mlflow_state import pointed_at
 from tests.registry.model_folders import announcement
 from tests.server.servers import Answer, Server
+from tests.server.wire import send
 
 pytestmark = [pytest.mark.server, pytest.mark.filterwarnings("ignore:.*stages.*:FutureWarning")]
 NUMBERS = itertools.count()
@@ -196,3 +198,19 @@ def test_models_of_other_flavors_pass_untouched(server: Server, model: str, fold
     got = server.call("GET", f"model-versions/get?name={model}&version=2").body["model_version"]
     assert "tags" not in got
     assert got.get("description", "") == ""
+
+
+def test_the_server_refuses_to_merge_a_workspace_into_what_traders_load(
+    server: Server, model: str, folders: Folders
+) -> None:
+    prepared(server, model, folders, guarded=False)
+    with sqlite3.connect(server.database.removeprefix("sqlite:///")) as database:
+        for table, key in (("registered_models", "name"), ("model_versions", "name"), ("ppo_contracts", "model")):
+            names = [row[1] for row in database.execute(f"PRAGMA table_info({table})") if row[1] != "workspace"]
+            copied = (
+                f"INSERT INTO {table} (workspace, {', '.join(names)}) SELECT 'two', {', '.join(names)} FROM {table}"
+            )
+            database.execute(f"{copied} WHERE {key} = ? AND workspace = 'default'", (model,))
+    answer = send(server, "DELETE", "/api/3.0/mlflow/workspaces/two?mode=SET_DEFAULT")
+    assert answer.status == 409
+    assert answer.message.startswith(f"Refused: merging two would make {model}/Production load its version 3 unjudged")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_ppo_flavor.cli.connection import answering
-from mlflow_ppo_flavor.cli.report import format_option, print_findings, print_json, printable
+from mlflow_ppo_flavor.cli.report import format_option, one_line, print_findings, print_json
+from mlflow_ppo_flavor.contract.masking import masked
 
 if TYPE_CHECKING:
     from mlflow_ppo_flavor.registry.installation import Standing
@@ -93,7 +94,7 @@ def command(
     _place_server(backend_store_uri or plain, artifacts_destination, policy, signing_key)
     with answering():
         found = _install(plain, adopt=adopt, quiet=format_ == "json")
-    place = public_uri(plain)
+    place = masked(public_uri(plain))
     following = _following(place, backend_store_uri, policy, signing_key, artifacts_destination)
     if format_ == "json":
         print_json({"database": place, **_told(found), "next": following})
@@ -177,7 +178,7 @@ def _following(
     files = {"--policy": policy, "--signing-key": signing_key}
     named = [part for option, path in files.items() if path is not None for part in (option, str(path))]
     kept = [] if destination is None else ["--artifacts-destination", destination]
-    tracking = place if backend is None else public_uri(backend)
+    tracking = place if backend is None else masked(public_uri(backend))
     apart = [] if backend is None else ["--registry-store-uri", place]
     own = ["mlflow-ppo", "server", "--backend-store-uri", tracking, *apart, *kept, *named]
     return [shlex.join(own)]
@@ -200,7 +201,7 @@ def _told(found: Found) -> dict[str, Any]:
 def _print(place: str, found: Found, following: Sequence[str], *, adopt: bool, sealed: bool) -> None:
     click.echo(f"{place}: the gate's tables are there, {found.read} contracts were read now")
     for each in found.unread[:_MOST_SHOWN]:
-        click.echo(printable(f"  not read: {each['model']} version {each['version']}: {each['reason']}"))
+        click.echo(one_line(f"  not read: {each['model']} version {each['version']}: {each['reason']}"))
     if len(found.unread) > _MOST_SHOWN:
         click.echo(f"  and {len(found.unread) - _MOST_SHOWN} more that can't be read now")
     if found.unread:
@@ -210,7 +211,7 @@ def _print(place: str, found: Found, following: Sequence[str], *, adopt: bool, s
     click.secho(outcome, fg="red" if refused else "green", bold=True)
     for standing in refused:
         version = "nothing" if standing.held.version is None else f"version {standing.held.version.key.version}"
-        click.echo(printable(f"{standing.held.reference} loads {version}"))
+        click.echo(one_line(f"{standing.held.reference} loads {version}"))
         print_findings(standing.findings)
     if adopt:
         signed = "signed" if sealed else "not signed: --signing-key FILE signs them"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mlflow_ppo_flavor.cli.report import format_option, print_json, printable
+from mlflow_ppo_flavor.cli.report import format_option, one_line, print_json
+from mlflow_ppo_flavor.contract.masking import masked
 
 
 @click.command()
@@ -29,7 +30,7 @@ def command(uri: str, yes: bool, format_: str) -> None:
     plain = plain_uri(uri)
     with opened(plain) as engine:
         found = remove(engine) if yes else remains(engine)
-    place = public_uri(plain)
+    place = masked(public_uri(plain))
     if format_ == "json":
         told = {"tables": found.tables, "tags": found.tags, "keys": found.keys, "blocks": found.blocks}
         print_json({"database": place, "removed": yes and bool(found), **told})
@@ -41,7 +42,7 @@ def command(uri: str, yes: bool, format_: str) -> None:
     for name, rows in found.tables.items():
         click.echo(f"  table {name} ({rows} rows)")
     for key, count in found.keys.items():
-        click.echo(f"  tag {printable(key)} ({count})")
+        click.echo(f"  tag {one_line(key)} ({count})")
     click.echo(f"  {found.tags} tags that start with ppo., {found.blocks} blocks in descriptions")
     if not yes:
         click.echo("Nothing was changed. Stop the server, then run it again with --yes")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mlflow_ppo_flavor.cli.connection import registry_options
-from mlflow_ppo_flavor.cli.report import format_option, print_json, print_table
+from mlflow_ppo_flavor.cli.report import format_option, one_line, print_json, print_table
 from mlflow_ppo_flavor.cli.spec.named import read_named
 from mlflow_ppo_flavor.contract.breakage import (
     MOVERS,
@@ -61,7 +61,7 @@ def _short(name: str, spec: ModelSpec) -> dict[str, str]:
 
 def _print(what: str, broken: tuple[Breakage, ...], changed: tuple[Change, ...], first: list[Mover]) -> None:
     outcome = f"{len(broken)} breakage(s)" if broken else "nothing breaks"
-    click.secho(f"{what}: {outcome}", fg="red" if broken else "green", bold=True)
+    click.secho(one_line(f"{what}: {outcome}"), fg="red" if broken else "green", bold=True)
     if broken:
         rows = [[b.first, b.kind, b.place, b.old, b.new] for b in broken]
         print_table(["moves first", "kind", "where", "old", "new"], rows)
@@ -70,4 +70,4 @@ def _print(what: str, broken: tuple[Breakage, ...], changed: tuple[Change, ...],
     if changed:
         click.echo("changed, and breaks nothing:")
     for change in changed:
-        click.echo(f"  {change.message}")
+        click.echo(f"  {one_line(change.message)}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mlflow_ppo_flavor.cli.report import format_option, print_json, print_table
+from mlflow_ppo_flavor.cli.report import format_option, one_line, print_json, print_table
 from mlflow_ppo_flavor.contract.releases import known_specs, spec_faults
 from mlflow_ppo_flavor.contract.spec import RELEASED_FAMILY, ModelSpec
 
@@ -21,7 +21,7 @@ def command(format_: str) -> None:
     """
     told = [_short(spec) for spec in known_specs().values()]
     for fault in spec_faults():
-        click.echo(f"not listed: {fault.message}", err=True)
+        click.echo(one_line(f"not listed: {fault.message}"), err=True)
     if format_ == "json":
         print_json(told)
         return

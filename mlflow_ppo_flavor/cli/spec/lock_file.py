@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 import mlflow_ppo_flavor
+from mlflow_ppo_flavor.cli.report import one_line
 from mlflow_ppo_flavor.contract.lock import LOCK_NAME, SpecLock, parse_lock
 from mlflow_ppo_flavor.contract.owed import Owed, owed, stale, too_early
 from mlflow_ppo_flavor.contract.packages import FEATURES_GROUP, SPECS_GROUP, OwnPackage, installed
@@ -114,9 +115,9 @@ def findings(base: SpecLock, code: SpecLock, local: SpecLock | None) -> tuple[Ow
 
 def print_findings(headline: str, found: Sequence[Owed]) -> None:
     """The outcome, then one finding a line with what settles it."""
-    click.secho(headline, fg="red" if found else "green", bold=True)
+    click.secho(one_line(headline), fg="red" if found else "green", bold=True)
     for finding in found:
-        click.echo(f"  {click.style(f'[{finding.bump}]', fg='red')} {finding.message}")
+        click.echo(f"  {click.style(f'[{finding.bump}]', fg='red')} {one_line(finding.message)}")
 
 
 def counted(found: Iterable[Owed]) -> str:

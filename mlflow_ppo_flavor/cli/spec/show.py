@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mlflow_ppo_flavor.cli.connection import registry_options
-from mlflow_ppo_flavor.cli.report import format_option, print_json
+from mlflow_ppo_flavor.cli.report import format_option, one_line, print_json
 from mlflow_ppo_flavor.cli.spec.named import read_named
 from mlflow_ppo_flavor.contract.spec import ModelSpec
 
@@ -26,9 +26,9 @@ def command(which: str, tracking_uri: str | None, registry_uri: str | None, form
         print_json({"spec": spec.to_dict(), "fingerprint": spec.fingerprint, "digest": digest, "proven": proven})
         return
     for line in _lines(spec):
-        click.echo(line)
+        click.echo(one_line(line))
     if digest is not None:
-        click.echo(f"digest          {digest}\nproven          {'yes' if proven else f'no ({named.proof})'}")
+        click.echo(f"digest          {digest}\nproven          {'yes' if proven else f'no ({one_line(named.proof)})'}")
 
 
 def _lines(spec: ModelSpec) -> list[str]:

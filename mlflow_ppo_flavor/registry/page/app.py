@@ -16,10 +16,12 @@ def create_app() -> Any:
     from mlflow.environment_variables import _MLFLOW_SGI_NAME
     from mlflow.server import app
 
+    from mlflow_ppo_flavor.registry.merging import guard_merging
     from mlflow_ppo_flavor.registry.page.access import Everybody
     from mlflow_ppo_flavor.registry.page.routes import make_blueprint
 
     app.register_blueprint(make_blueprint(Everybody()))
+    guard_merging(app)
     if _MLFLOW_SGI_NAME.get() != "uvicorn":
         return app
     # it wraps the application when it is imported
@@ -37,6 +39,7 @@ def create_auth_app() -> Any:
 def _create_auth_app() -> Any:
     from mlflow.server import app, auth
 
+    from mlflow_ppo_flavor.registry.merging import guard_merging
     from mlflow_ppo_flavor.registry.page.access import Users
     from mlflow_ppo_flavor.registry.page.routes import make_blueprint, paths
 
@@ -44,7 +47,10 @@ def _create_auth_app() -> Any:
     for path in paths():
         # MLflow denies to all but admins what it has no rule for: here any user may ask, and is shown their own models
         auth.BEFORE_REQUEST_VALIDATORS[(path, "GET")] = lambda: True
-    return auth.create_app(app)
+    made = auth.create_app(app)
+    # after it: who may not ask isn't told what stands there
+    guard_merging(app)
+    return made
 
 
 @contextmanager
