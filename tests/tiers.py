@@ -19,17 +19,17 @@ def count(short: int, long: int) -> int:
 
 
 # Hypothesis examples of a property whose single example takes about a millisecond: the default.
-EXAMPLES = count(50, 1_000)
+EXAMPLES = count(30, 1_000)
 # Of a property whose single example takes about 10 milliseconds: whole feature matrices, models in memory.
-SLOW_EXAMPLES = count(15, 300)
+SLOW_EXAMPLES = count(10, 300)
 # Of a property whose single example takes about 100 milliseconds: saved models, databases.
-COSTLY_EXAMPLES = count(5, 60)
+COSTLY_EXAMPLES = count(4, 60)
 # Steps of a stateful (rule-based) test, one run of it.
 STATEFUL_STEPS = count(20, 100)
 # Bars of a generated series where its length isn't the point.
 SERIES_BARS = count(700, 4_000)
 # Different bars at which a parity test starts.
-START_BARS = count(8, 50)
+START_BARS = count(5, 50)
 # Members of a file that is made to take a reader's memory and time.
 HOSTILE_MEMBERS = count(100_000, 1_000_000)
 # Seeds that a learning test must win with.
