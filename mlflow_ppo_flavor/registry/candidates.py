@@ -110,7 +110,7 @@ SAME_VERSION = and_(
     CONTRACTS.c.created == _CREATED,
     CONTRACTS.c.location == LOCATION,
 )
-_ATTESTED = (
+ATTESTED = (
     select(func.count())
     .where(
         ATTESTATIONS.c.workspace == _V.workspace,
@@ -130,7 +130,7 @@ _KEPT = (*_READ, "mlmodel", "flavors", "beside")
 def _query(*more: str) -> Select[Any]:
     own = (_V.name, _V.version, _CREATED.label("created"), LOCATION.label("location"), _V.description, _V.run_id)
     read = [CONTRACTS.c[name] for name in (*_READ, *more)]
-    query = select(*own, _ATTESTED.label("attested"), CONTRACTS.c.model.label("kept"), *read)
+    query = select(*own, ATTESTED.label("attested"), CONTRACTS.c.model.label("kept"), *read)
     query = query.select_from(VERSIONS.outerjoin(CONTRACTS, SAME_VERSION))
     return query.where(
         _V.workspace == bindparam("workspace"),

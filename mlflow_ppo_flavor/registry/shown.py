@@ -17,7 +17,7 @@ from mlflow_ppo_flavor.contract.compatibility import Finding
 from mlflow_ppo_flavor.contract.reference import is_nameable
 from mlflow_ppo_flavor.errors import SpecError
 from mlflow_ppo_flavor.registry import kept
-from mlflow_ppo_flavor.registry.candidates import _ATTESTED
+from mlflow_ppo_flavor.registry.candidates import ATTESTED
 from mlflow_ppo_flavor.registry.clerk import told_verdict
 from mlflow_ppo_flavor.registry.contracts import Contract
 from mlflow_ppo_flavor.registry.display import VERDICT_TAG, describe_version, is_reserved, own_text, tags_of
@@ -108,7 +108,7 @@ def _read_descriptions(
 ) -> None:
     v = VERSIONS.c
     pairs = tuple_(v.name, v.version).in_([(key.model, key.version) for key in keys])
-    query = select(v.name, v.version, v.description, _ATTESTED).where(v.workspace == workspace, pairs)
+    query = select(v.name, v.version, v.description, ATTESTED).where(v.workspace == workspace, pairs)
     for name, version, description, attested in session.execute(query):
         page = found[VersionKey(name, version)]
         page.description, page.attested = description or "", attested
