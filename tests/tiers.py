@@ -19,7 +19,7 @@ def count(short: int, long: int) -> int:
 
 
 # Hypothesis examples of a property whose single example takes about a millisecond: the default.
-EXAMPLES = count(30, 1_000)
+EXAMPLES = count(20, 1_000)
 # Of a property whose single example takes about 10 milliseconds: whole feature matrices, models in memory.
 SLOW_EXAMPLES = count(10, 300)
 # Of a property whose single example takes about 100 milliseconds: saved models, databases.
