@@ -76,7 +76,7 @@ class _Desk:
     """
 
     setting: Setting
-    workspace: str
+    notary: sealed.Notary
     strict: bool
     reread: Mapping[str, Reread]
     pages: Mapping[VersionKey, Shown]
@@ -101,8 +101,9 @@ def audit(
     held = [held for each in found for held in each.held]
     known = gather(session, workspace, held, setting.policy)
     chains = chain.read_chains(session, workspace, [each.model for each in found])
-    past = _past(session, workspace, held, chains, setting)
-    desk = _Desk(setting, workspace, strict, reread, pages, known, past)
+    notary = sealed.Notary.of(setting, workspace)
+    past = _past(session, workspace, held, chains, notary)
+    desk = _Desk(setting, notary, strict, reread, pages, known, past)
     return [
         AuditedModel(
             each.model,
@@ -120,10 +121,10 @@ def _versions(found: Iterable[Snapshot]) -> list[Version]:
 
 
 def _past(
-    session: Session, workspace: str, held: Sequence[Held], chains: chain.Chains, setting: Setting
+    session: Session, workspace: str, held: Sequence[Held], chains: chain.Chains, notary: sealed.Notary
 ) -> dict[Reference, list[Finding]]:
     """The verdicts held against the history and, the older ones, against their seals."""
-    older = sealed.audit_older(session, sealed.Notary.of(setting, workspace), held, chains)
+    older = sealed.audit_older(session, notary, held, chains)
     for reference, finding in chain.chain_findings(session, workspace, held, chains).items():
         older.setdefault(reference, []).insert(0, finding)
     return older
@@ -150,7 +151,7 @@ def _is_guarded(snapshot: Snapshot, setting: Setting, reread: Mapping[str, Rerea
 def _findings(desk: _Desk, held: Held) -> Iterator[Finding]:
     label, version, setting = held.reference.label, held.version, desk.setting
     yield from records.verdict_findings(held, strict=desk.strict)
-    yield from sealed.last_findings(held, sealed.Notary.of(setting, desk.workspace))
+    yield from sealed.last_findings(held, desk.notary)
     yield from desk.past.get(held.reference, ())
     yield from (trader.damage for trader in (a.trader for a in held.fleet) if isinstance(trader, LostTrader))
     if version is None:

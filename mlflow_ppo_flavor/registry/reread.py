@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,8 +25,9 @@ from mlflow_ppo_flavor.registry.contracts import FLAVOR, Contract, parse_kept, p
 from mlflow_ppo_flavor.registry.listing import listing_findings
 from mlflow_ppo_flavor.registry.snapshot import Version
 
-# reading waits for disks and networks, hashing leaves Python's lock
-THREADS = 16
+# a network is waited for; files of this machine are hashed, and more threads than cores only fight for Python's lock
+_THREADS_AWAY, _THREADS_HERE = 16, os.cpu_count() or 1
+_HERE = ("", "file", "ppo-file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,16 @@ class Reread:
 def read_again(versions: Iterable[Version]) -> dict[str, Reread]:
     """{location: what lies there now}. Never raises for what is there: a contract that can't be read says why."""
     wanted = {version.location: version for version in reversed(list(versions))}
+    here = {where: version for where, version in wanted.items() if urlparse(where).scheme in _HERE}
+    away = {where: version for where, version in wanted.items() if where not in here}
+    return _read_all(here, _THREADS_HERE) | _read_all(away, _THREADS_AWAY)
+
+
+def _read_all(wanted: Mapping[str, Version], threads: int) -> dict[str, Reread]:
     if not wanted:
         return {}
     # each call in a copy of this context: the workspace of the request in hand is part of it
-    with ThreadPoolExecutor(min(THREADS, len(wanted)), thread_name_prefix="mlflow-ppo-audit") as pool:
+    with ThreadPoolExecutor(min(threads, len(wanted)), thread_name_prefix="mlflow-ppo-audit") as pool:
         running = {where: pool.submit(copy_context().run, _read, version) for where, version in wanted.items()}
     return {where: each.result() for where, each in running.items()}
 
