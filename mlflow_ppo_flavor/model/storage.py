@@ -147,7 +147,12 @@ def _read_policy(
             weights = read_weights(content, str(root / POLICY))
         except SpecError as error:
             raise IntegrityError(f"{error}: {_TAMPERED}") from error
-        return ActorCritic.from_architecture(spec, architecture, weights)
+        try:
+            return ActorCritic.from_architecture(spec, architecture, weights)
+        except SpecError as error:
+            if error.path.startswith("architecture"):
+                raise SpecError(f"flavors.ppo.{error.path}", error.found, error.expected, error.remedy) from error
+            raise
     onnx_policy.read_architecture(architecture, path)
     content = _listed(contents, ONNX, root)
     try:
