@@ -1,5 +1,6 @@
 """Approvals, overrides, retirements and contracts read again, on a real database."""
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -200,6 +201,16 @@ class TestRetirement:
 
 
 class TestOwners:
+    def test_a_basic_auth_that_is_loaded_and_not_asked_makes_nobody_an_administrator(
+        self, store: GuardMixin, folders: Folders
+    ) -> None:
+        importlib.import_module("mlflow.server.auth")
+        register(store, folders, "2.7.0")
+        with as_user("ann"):
+            announce(store, announcement("m"))
+        with as_user("bob"):
+            assert codes(refused(lambda: ask_model(store, Retire("live-1")))) == ["trader_owned"]
+
     def test_an_id_belongs_to_the_user_who_announced_it_first(self, store: GuardMixin, folders: Folders) -> None:
         register(store, folders, "2.7.0")
         announce(store, announcement("m"))
