@@ -59,7 +59,7 @@ class GuardMixin(KeyedReads):
     """Guards a SQL registry store. Signatures are MLflow's; so are errors, besides 409 for what the gate refuses."""
 
     def __init__(self, db_uri: str, read_db_uri: str | None = None) -> None:
-        super().__init__(db_uri, read_db_uri=read_db_uri)  # type: ignore[no-untyped-call]
+        super().__init__(db_uri, read_db_uri=read_db_uri)
         upgrade(self.engine)
         self.setting = read_setting(self.engine)
         self.ManagedSessionMaker = JoiningSessionMaker(self.ManagedSessionMaker)

@@ -101,6 +101,7 @@ READING: dict[str, Callable[[Server, str], Any]] = {
     "alias": lambda s, m: s.call("GET", f"registered-models/alias?name={m}&alias=champion"),
     "search models": lambda s, m: s.call("GET", "registered-models/search?max_results=50"),
     "search versions": lambda s, m: s.call("GET", f"model-versions/search?max_results=50&filter=name%3D%27{m}%27"),
+    "all versions": lambda s, m: s.call("GET", f"model-versions/search?filter=name%3D%27{m}%27"),
 }
 
 
