@@ -31,7 +31,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.engine import Result
-from sqlalchemy.orm import ORMExecuteState, Session, UserDefinedOption
+from sqlalchemy.orm import ORMExecuteState, Session, UserDefinedOption, joinedload
 from sqlalchemy.orm.attributes import set_committed_value
 
 from mlflow_ppo_flavor.registry.session import SessionMaker
@@ -69,6 +69,14 @@ class KeyedReads(SqlAlchemyStore):
         if self.engine.dialect.name in _AMONG:
             return [_Along()]
         return list(super()._get_eager_registered_model_query_options())  # type: ignore[no-untyped-call]
+
+    def _get_model_version_from_db(
+        self, session: Session, name: str, version: Any, conditions: Any, query_options: Any = None
+    ) -> Any:
+        # without options it is about to be written, and MLflow writes its model next
+        options = query_options or [joinedload(SqlModelVersion.registered_model)]
+        mlflows: Any = super()._get_model_version_from_db
+        return mlflows(session, name, version, conditions, options)
 
     def _populate_model_version_aliases(self, session: Session, name: str, version: Any) -> Any:
         here = {"workspace": self._get_active_workspace(), "name": name}

@@ -65,7 +65,7 @@ def counted(store: SqlAlchemyStore) -> Iterator[list[str]]:
 
 def test_what_it_replaces_is_there_in_mlflow_with_the_same_parameters() -> None:
     replaced = [name for name in vars(KeyedReads) if hasattr(SqlAlchemyStore, name) and not name.startswith("__")]
-    assert len(replaced) == 3
+    assert len(replaced) == 4
     for name in replaced:
         ours, theirs = (inspect.signature(getattr(store, name)) for store in (KeyedReads, SqlAlchemyStore))
         assert [each for each in ours.parameters if each != "self"] == [
@@ -97,3 +97,10 @@ class TestReads:
         with counted(store) as seen:
             store.search_registered_models("")
         assert sum("row_number()" in statement for statement in seen) == 1
+
+    def test_a_transition_brings_the_model_along(self, store: GuardMixin, folders: Folders) -> None:
+        fill(store, folders)
+        with counted(store) as seen:
+            store.transition_model_version_stage("m", 3, "None", False)
+        assert sum("JOIN registered_models" in statement for statement in seen) == 1
+        assert not [statement for statement in seen if statement.startswith("SELECT registered_models.")]
