@@ -150,6 +150,14 @@ PASTS: dict[str, list[Step]] = {
         Rename("b", "a"),
         *ask("a", BACK),
     ],
+    "what stood before the model was guarded, and is repeated": [
+        *into("c", 1, stage="Staging"),
+        SetAlias("c", "champion", 1),
+        announcement("c", version="2.5.0"),
+        *into("c", 1, 1, stage="Staging"),
+        announcement("c", "@champion"),
+        SetAlias("c", "champion", 1),
+    ],
     "what isn't guarded": [
         *into("c", 1),
         *ask("c", BACK, OUT, Retire("live-1")),
