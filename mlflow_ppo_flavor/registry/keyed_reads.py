@@ -48,6 +48,9 @@ _ALONG: dict[type, list[tuple[str, Any, tuple[str, ...]]]] = {
 }
 
 
+_WRITES = "writes"
+
+
 class KeyedReads(SqlAlchemyStore):
     """A SQL registry store that brings tags and aliases along by the keys of what was found; its answers are MLflow's.
 
@@ -73,10 +76,10 @@ class KeyedReads(SqlAlchemyStore):
     def _get_model_version_from_db(
         self, session: Session, name: str, version: Any, conditions: Any, query_options: Any = None
     ) -> Any:
-        # without options it is about to be written, and MLflow writes its model next
-        options = query_options or [joinedload(SqlModelVersion.registered_model)]
+        # a session that writes moves the version, and MLflow writes its model next
+        along = [joinedload(SqlModelVersion.registered_model)] if session.info[_WRITES] else []
         mlflows: Any = super()._get_model_version_from_db
-        return mlflows(session, name, version, conditions, options)
+        return mlflows(session, name, version, conditions, query_options or along)
 
     def _populate_model_version_aliases(self, session: Session, name: str, version: Any) -> Any:
         here = {"workspace": self._get_active_workspace(), "name": name}
@@ -90,11 +93,12 @@ class _Along(UserDefinedOption):
 
 
 def _bringing_along(own: SessionMaker) -> SessionMaker:
-    """A session maker whose sessions heed `_Along`."""
+    """A session maker whose sessions heed `_Along` and know whether they write."""
 
     @contextmanager
     def bringing(read_only: bool = True) -> Iterator[Session]:
         with own(read_only=read_only) as session:
+            session.info[_WRITES] = not read_only
             event.listen(session, "do_orm_execute", _execute)
             yield session
 
