@@ -46,9 +46,7 @@ _ALONG: dict[type, list[tuple[str, Any, tuple[str, ...]]]] = {
         ("registered_model_aliases", SqlRegisteredModelAlias, ("workspace", "name")),
     ],
 }
-
-
-_WRITES = "writes"
+_WRITES = "writes"  # a session's information: whether it writes
 
 
 class KeyedReads(SqlAlchemyStore):
@@ -115,7 +113,8 @@ def _execute(state: ORMExecuteState) -> Result[Any] | None:
 
 def _bring_along(session: Session, found: Sequence[Any]) -> None:
     for collection, held, columns in _ALONG[type(found[0])] if found else ():
-        without = [each for each in found if collection not in inspect(each).dict]
+        # SQLite's JSON ends at a NUL, which MLflow allows in names: SQLAlchemy fetches these one by one
+        without = [each for each in found if collection not in inspect(each).dict and "\0" not in each.name]
         belonging = _belonging(session, held, columns, without)
         for each in without:
             set_committed_value(each, collection, belonging.get(_key(each, columns), ()))

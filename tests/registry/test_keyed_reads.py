@@ -73,6 +73,17 @@ def test_what_it_replaces_is_there_in_mlflow_with_the_same_parameters() -> None:
         ], name
 
 
+def test_names_that_only_sqlite_takes_have_their_tags(store: GuardMixin, folders: Folders) -> None:
+    names = ("a", "a\0b", "\0")
+    for name in names:
+        store.create_registered_model(name, [RegisteredModelTag("desk", name)])
+        for number in "12":
+            store.create_model_version(name, folders["sklearn"], tags=[ModelVersionTag("n", name + number)])
+    versions = {(each.name, each.version): each.tags["n"] for each in store.search_model_versions("", max_results=9)}
+    assert versions == {(name, number): name + str(number) for name in names for number in (1, 2)}
+    assert {each.name: each.tags for each in store.search_registered_models("")} == {n: {"desk": n} for n in names}
+
+
 class TestReads:
     def test_every_answer_is_that_of_mlflow(self, store: GuardMixin, folders: Folders) -> None:
         fill(store, folders)
